@@ -1,0 +1,142 @@
+"""From a TOML file and flags to one checked settings object, and back to ``run.toml``.
+
+Order: defaults < TOML file < flags. Flags are flat (`lr=0.001`); files have the schema's sections (`[optim] lr =
+0.001`). An unknown key is an error with the nearest known one. Not here: what each setting means (`schema`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import tomli_w
+
+from vidro.config.schema import Settings
+from vidro.core.errors import UsageError, did_you_mean
+
+S = TypeVar("S", bound=Settings)
+
+
+def leaves(schema: type[Settings]) -> dict[str, tuple[str | None, Any]]:
+    """Every setting of `schema` and its sections: flat name → (section or None, dataclass field).
+
+    Names are unique across sections (asserted), so a flag needs no section.
+    """
+    found: dict[str, tuple[str | None, Any]] = {}
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        kind = hints[item.name]
+        nested = isinstance(kind, type) and is_dataclass(kind)
+        for name, entry in [(i.name, (item.name, i)) for i in fields(kind)] if nested else [(item.name, (None, item))]:
+            assert name not in found, f"{name} stands in two sections"
+            found[name] = entry
+    return found
+
+
+def resolve(schema: type[S], *, file: Path | None = None, flags: dict[str, Any] | None = None) -> S:
+    """The settings object from an optional TOML file and flat flags (`None` values are "not said").
+
+    Raises UsageError for unreadable TOML, unknown names, wrong types and values out of range.
+    """
+    known = leaves(schema)
+    values: dict[str, Any] = {}
+    if file is not None:
+        values.update(_flatten(read_toml(file), schema, where=file))
+    for name, value in (flags or {}).items():
+        if name not in known:
+            raise UsageError(f"there is no setting {name!r}", hint=did_you_mean(name, known))
+        if value is not None:
+            values[name] = value
+    return build(schema, values)
+
+
+def build(schema: type[S], values: dict[str, Any]) -> S:
+    """The settings object from flat, known names; each value is converted to its field's type or refused."""
+    hints = get_type_hints(schema)
+    arguments: dict[str, Any] = {}
+    for item in fields(schema):
+        kind = hints[item.name]
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            inner = get_type_hints(kind)
+            arguments[item.name] = kind(
+                **{i.name: _convert(i.name, values[i.name], inner[i.name]) for i in fields(kind) if i.name in values}
+            )
+        elif item.name in values:
+            arguments[item.name] = _convert(item.name, values[item.name], kind)
+    return schema(**arguments)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The parsed file. Raises UsageError when it is missing or is not TOML (line and column named)."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError("there is no such file", where=path) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise UsageError(f"this is not a TOML file: {error}", where=path) from None
+
+
+def to_dict(settings: Settings) -> dict[str, Any]:
+    """Plain nested dict of all values that are said; `None` is left out (TOML has no null)."""
+    plain: dict[str, Any] = {}
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if isinstance(value, Settings):
+            plain[item.name] = to_dict(value)
+        elif value is not None:
+            plain[item.name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def from_dict(schema: type[S], values: dict[str, Any], *, where: object = None) -> S:
+    """The inverse of `to_dict`. Raises UsageError on unknown keys."""
+    return build(schema, _flatten(values, schema, where=where))
+
+
+def to_toml(values: dict[str, Any]) -> str:
+    """TOML text of a nested dict."""
+    return tomli_w.dumps(values)
+
+
+def _flatten(table: dict[str, Any], schema: type[Settings], *, where: object) -> dict[str, Any]:
+    known = leaves(schema)
+    sections = {section for section, _ in known.values() if section is not None}
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in sections:
+            if not isinstance(value, dict):
+                raise UsageError(f"[{key}] must be a table", where=where)
+            for name, inner in value.items():
+                if name not in known or known[name][0] != key:
+                    names = [n for n, (section, _) in known.items() if section == key]
+                    raise UsageError(f"unknown key {key}.{name}", where=where, hint=did_you_mean(name, names))
+                flat[name] = inner
+        elif key in known and known[key][0] is None:
+            flat[key] = value
+        else:
+            names = sections | {n for n, (section, _) in known.items() if section is None}
+            raise UsageError(f"unknown key {key!r}", where=where, hint=did_you_mean(key, names))
+    return flat
+
+
+def _convert(name: str, value: Any, kind: Any) -> Any:
+    """`value` as its field's type: int → float is fine, list → tuple is fine, anything else must match."""
+    flag = name.replace("_", "-")
+    options = [k for k in (get_args(kind) if get_args(kind) and kind.__class__.__name__ != "GenericAlias" else (kind,))]
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        if isinstance(option, type) and issubclass(option, Settings) and isinstance(value, dict):
+            return from_dict(option, value, where=flag)
+        if isinstance(option, type) and isinstance(value, option) and not (isinstance(value, bool) and option is not bool):
+            return value
+        if option is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if option is int and isinstance(value, float) and value.is_integer():
+            return int(value)
+        if getattr(option, "__origin__", None) is tuple and isinstance(value, list | tuple):
+            return tuple(value)
+    wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options if o is not type(None))
+    raise UsageError(f"{value!r} is not {'an' if wanted[0] in 'aeiou' else 'a'} {wanted}", where=flag)

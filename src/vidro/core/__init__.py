@@ -1,0 +1,1 @@
+"""Knows nothing of language: errors, shapes, files, events. Read next: `errors`."""

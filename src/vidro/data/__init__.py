@@ -1,0 +1,1 @@
+"""From files to batches: documents, corpora, splits, shards, windows. Knows no model. Read next: `documents`."""

@@ -1,0 +1,1 @@
+"""Honest numbers: perplexity, yardsticks, memorisation, plots. Read next: `perplexity`."""

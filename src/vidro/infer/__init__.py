@@ -1,0 +1,1 @@
+"""Generating: logits to ids (`decode`), text to text (`session`). Read next: `decode`."""

@@ -1,0 +1,1 @@
+"""Ids to logits; knows no text. Read next: `attention`, then `transformer`."""

@@ -1,0 +1,1 @@
+"""Strings to ids and back, without torch: tokenizers, special tokens, streaming decode. Read next: `tokenizer`."""

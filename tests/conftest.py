@@ -1,0 +1,25 @@
+"""Fixtures shared by all rooms: where the optional real data lies, and a quiet, seeded, two-thread torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def find_shared_data() -> Path | None:
+    """The folder of real data files beside the checkout, if this machine has it."""
+    for parent in Path(__file__).resolve().parents:
+        candidate = parent / "shared" / "data"
+        if (candidate / "README.md").is_file():
+            return candidate
+    return None
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data files; tests that need them skip where they are absent."""
+    found = find_shared_data()
+    if found is None:
+        pytest.skip("the real data files are not on this machine")
+    return found
