@@ -9,7 +9,8 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -123,20 +124,29 @@ def _flatten(table: dict[str, Any], schema: type[Settings], *, where: object) ->
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
     """`value` as its field's type: int → float is fine, list → tuple is fine, anything else must match."""
-    flag = name.replace("_", "-")
-    options = [k for k in (get_args(kind) if get_args(kind) and kind.__class__.__name__ != "GenericAlias" else (kind,))]
-    if value is None and type(None) in options:
-        return None
+    options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     for option in options:
-        if isinstance(option, type) and issubclass(option, Settings) and isinstance(value, dict):
-            return from_dict(option, value, where=flag)
-        if isinstance(option, type) and isinstance(value, option) and not (isinstance(value, bool) and option is not bool):
-            return value
-        if option is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if option is int and isinstance(value, float) and value.is_integer():
-            return int(value)
-        if getattr(option, "__origin__", None) is tuple and isinstance(value, list | tuple):
-            return tuple(value)
-    wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options if o is not type(None))
-    raise UsageError(f"{value!r} is not {'an' if wanted[0] in 'aeiou' else 'a'} {wanted}", where=flag)
+        converted = _as_type(value, option, where=name)
+        if converted is not _NO:
+            return converted
+    wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options if option is not type(None))
+    article = "an" if wanted[0] in "aeiou" else "a"
+    raise UsageError(f"{value!r} is not {article} {wanted}", where=name.replace("_", "-"))
+
+
+_NO = object()
+
+
+def _as_type(value: Any, kind: Any, *, where: str) -> Any:
+    """`value` as `kind`, or `_NO` when it does not fit. True and False are never numbers here."""
+    if get_origin(kind) is tuple:
+        return tuple(value) if isinstance(value, list | tuple) else _NO
+    if isinstance(value, dict) and issubclass(kind, Settings):
+        return from_dict(kind, value, where=where)
+    if isinstance(value, bool):
+        return value if kind is bool else _NO
+    if kind is float and isinstance(value, int):
+        return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, kind) else _NO

@@ -86,7 +86,7 @@ class ModelConfig(Settings):
     d_ff: int = setting(512, "Width of the feed-forward layer.", ge=1)
     norm_eps: float = setting(1e-6, "Small number that keeps normalisation from dividing by zero.", gt=0)
     rope_theta: float = setting(10_000.0, "Base of the rotary wavelengths (llama, qwen3).", gt=0)
-    rope_scaling: RopeScaling | None = setting(None, "Llama 3's stretched rotary wavelengths.")
+    rope_scaling: RopeScaling | None = setting(None, "Llama 3's stretched rotary wavelengths.")  # noqa: RUF009
     tie_embeddings: bool = setting(False, "Use the token embedding as the output head too.")
     dropout: float = setting(0.0, "Share of activations dropped while training.", ge=0, le=0.95)
 
@@ -112,7 +112,7 @@ class ModelConfig(Settings):
 class ModelOptions(Settings):
     """What the user may say about the model; `None` is filled from the preset, the text or the budget."""
 
-    preset: str | None = setting(None, "A named model: toy, gpt2, gpt2-medium, llama-3.2-1b, qwen3-0.6b …")
+    preset: str | None = setting(None, "A named model: toy, gpt2, gpt2-medium, llama-3.2-1b, qwen3-0.6b.")
     family: str | None = setting(None, "Kind of transformer: gpt2, llama or qwen3.", choices=FAMILIES)
     context_length: int | None = setting(None, "How many tokens the model sees at once.", ge=1, unit="tokens")
     d_model: int | None = setting(None, "Width: numbers per token.", ge=1)

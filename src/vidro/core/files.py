@@ -70,7 +70,8 @@ def read_json(path: Path, *, error: type[VidroError]) -> Any:
     except FileNotFoundError:
         raise error("there is no such file", where=path) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise error(f"this is not valid JSON ({problem})", where=path, hint="The file is cut short or altered.") from None
+        hint = "The file is cut short or altered."
+        raise error(f"this is not valid JSON ({problem})", where=path, hint=hint) from None
 
 
 def sync_file(path: Path) -> None:
