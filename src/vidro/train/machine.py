@@ -1,0 +1,83 @@
+"""What this machine can do, measured: threads, memory, and the peak of its matrix multiplication.
+
+The peak is the median of several 2048³ fp32 products, interleaved with the training steps, because shared machines
+change speed by the second. Not here: what follows from it (`defaults`).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import psutil
+import torch
+
+PEAK_SIZE = 2048
+
+
+class MatmulPeak:
+    """Collects measurements; `flops_per_s` is their median, or None before the first."""
+
+    def __init__(self, device: torch.device, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.device = device
+        self.clock = clock
+        self.samples: list[float] = []
+        self._left = self._right = torch.empty(0)
+
+    def measure(self) -> float:
+        """Time one product (about 0.2 s on two CPU cores) and return the median so far, in FLOP/s."""
+        if not self.samples:
+            generator = torch.Generator().manual_seed(0)
+            self._left, self._right = (
+                torch.randn(PEAK_SIZE, PEAK_SIZE, generator=generator).to(self.device) for _ in range(2)
+            )
+            self._left @ self._right  # the first product wakes the threads
+        self._wait()
+        started = self.clock()
+        self._left @ self._right
+        self._wait()
+        self.samples.append(2 * PEAK_SIZE**3 / max(self.clock() - started, 1e-9))
+        return statistics.median(self.samples)
+
+    @property
+    def flops_per_s(self) -> float | None:
+        """Median of the measurements."""
+        return statistics.median(self.samples) if self.samples else None
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def physical_threads() -> int:
+    """CPU cores this process may use (affinity respected), the default number of threads."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    physical = psutil.cpu_count(logical=False)
+    return max(1, min(allowed, physical) if physical else allowed)
+
+
+def set_threads(threads: int | None) -> int:
+    """Fix the number of threads and flush denormals, both part of what makes a run repeatable; returns the number."""
+    chosen = physical_threads() if threads is None else threads
+    torch.set_num_threads(chosen)
+    torch.set_flush_denormal(True)
+    return chosen
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Memory in use now: the card's where there is one, else the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return psutil.Process().memory_info().rss
+
+
+def process_age_s() -> float:
+    """Seconds since this process was started: a budget in minutes counts the imports too."""
+    return max(0.0, time.time() - psutil.Process().create_time())

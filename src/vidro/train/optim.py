@@ -1,0 +1,185 @@
+"""The two optimizers: AdamW for tables, gains and biases, Muon for the matrices inside the blocks.
+
+AdamW (Loshchilov & Hutter 2019) keeps a running mean and a running square of each gradient and moves by their ratio.
+Muon (Jordan et al. 2024) keeps a running mean only, and replaces that matrix by the nearest one whose singular values
+are all about 1, so that no direction is starved; a few Newton–Schulz iterations do it with matrix products alone.
+Here those run in fp32 (processors without bf16 units crawl through torch's own bf16 version) and for all matrices of
+one shape in one batched product. Both are tested against `torch.optim`.
+
+Not here: the learning rate's course (`schedule`), gradients and clipping (`step`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vidro.core.errors import CheckpointError
+from vidro.core.shapes import Float
+
+Named = list[tuple[str, nn.Parameter]]
+
+# Coefficients of the quintic that pulls singular values to about 1 (K. Jordan, "Muon", 2024).
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """Resolved numbers; learning rates are the peaks that the schedule's multiplier scales."""
+
+    kind: str
+    lr: float
+    muon_lr: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    eps: float = 1e-8
+    momentum: float = 0.95
+    iterations: int = 5
+
+
+class AdamW:
+    """AdamW over named parameters; matrices decay, vectors (gains, biases) do not."""
+
+    def __init__(self, parameters: Named, settings: OptimizerSettings) -> None:
+        self.settings = settings
+        self.names = [name for name, _ in parameters]
+        self.parameters = [parameter for _, parameter in parameters]
+        self.mean = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.square = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, multiplier: float) -> None:
+        """One update at ``lr × multiplier``. Parameters without a gradient stay as they are."""
+        s = self.settings
+        self.steps += 1
+        lr = s.lr * multiplier
+        used = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        if not used:
+            return
+        weights = [self.parameters[i] for i in used]
+        gradients = [parameter.grad for parameter in weights]
+        mean, square = [self.mean[i] for i in used], [self.square[i] for i in used]
+        matrices = [weight for weight in weights if weight.ndim >= 2]
+        if s.weight_decay and matrices:
+            torch._foreach_mul_(matrices, 1 - lr * s.weight_decay)
+        torch._foreach_lerp_(mean, gradients, 1 - s.beta1)
+        torch._foreach_mul_(square, s.beta2)
+        torch._foreach_addcmul_(square, gradients, gradients, 1 - s.beta2)
+        root = torch._foreach_sqrt(square)
+        torch._foreach_div_(root, (1 - s.beta2**self.steps) ** 0.5)
+        torch._foreach_add_(root, s.eps)
+        torch._foreach_addcdiv_(weights, mean, root, -lr / (1 - s.beta1**self.steps))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State by name, for checkpoints (no copies)."""
+        named = {f"mean.{name}": tensor for name, tensor in zip(self.names, self.mean, strict=True)}
+        named |= {f"square.{name}": tensor for name, tensor in zip(self.names, self.square, strict=True)}
+        return named
+
+
+class Muon:
+    """Muon over named matrices, all of one shape updated together."""
+
+    def __init__(self, parameters: Named, settings: OptimizerSettings) -> None:
+        self.settings = settings
+        shapes: dict[tuple[int, ...], Named] = {}
+        for name, parameter in parameters:
+            shapes.setdefault(tuple(parameter.shape), []).append((name, parameter))
+        self.stacks = list(shapes.values())
+        self.momentum = [torch.zeros_like(torch.stack([p.detach() for _, p in stack])) for stack in self.stacks]
+
+    @torch.no_grad()
+    def step(self, multiplier: float) -> None:
+        """One update at ``muon_lr × multiplier``."""
+        s = self.settings
+        lr = s.muon_lr * multiplier
+        for stack, momentum in zip(self.stacks, self.momentum, strict=True):
+            weights = [parameter for _, parameter in stack]
+            gradient = torch.stack([w.grad if w.grad is not None else torch.zeros_like(w) for w in weights])
+            momentum.lerp_(gradient, 1 - s.momentum)
+            update = orthogonalise(gradient.lerp_(momentum, s.momentum), iterations=s.iterations)  # Nesterov
+            rows, columns = update.shape[1:]
+            if s.weight_decay:
+                torch._foreach_mul_(weights, 1 - lr * s.weight_decay)
+            # A tall matrix gets a longer step, so that each output moves as much as in a square one.
+            torch._foreach_add_(weights, list(update.unbind()), alpha=-lr * max(1.0, rows / columns) ** 0.5)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State by name, for checkpoints (views into the stacks)."""
+        return {
+            f"momentum.{name}": momentum[i]
+            for stack, momentum in zip(self.stacks, self.momentum, strict=True)
+            for i, (name, _) in enumerate(stack)
+        }
+
+
+def orthogonalise(matrices: Float[Tensor, "N R C"], *, iterations: int = 5) -> Float[Tensor, "N R C"]:
+    """Matrices with the same singular vectors and singular values near 1, in fp32.
+
+    Each iteration applies X → aX + b(XXᵀ)X + c(XXᵀ)²X; the coefficients are chosen for a steep start, so the values
+    end between about 0.7 and 1.2 rather than at exactly 1, which is as good for training (Jordan 2024).
+    """
+    a, b, c = NEWTON_SCHULZ
+    x = matrices.float()
+    tall = x.shape[1] > x.shape[2]
+    if tall:  # the product XXᵀ is smallest on the short side
+        x = x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+class Optimizer:
+    """What the loop holds: the parts that together cover every trainable parameter exactly once."""
+
+    def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
+        matrices, others = split_parameters(model.named_parameters(), muon=settings.kind == "muon")
+        self.parameters = [parameter for _, parameter in matrices + others]
+        self.adamw = AdamW(others, settings)
+        self.muon = Muon(matrices, settings)
+
+    def step(self, multiplier: float) -> None:
+        """One update of all parameters; `multiplier` is the schedule's."""
+        self.adamw.step(multiplier)
+        self.muon.step(multiplier)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The whole state as named tensors."""
+        steps = torch.tensor([self.adamw.steps], dtype=torch.int64)
+        return {**self.adamw.tensors(), **self.muon.tensors(), "adamw.steps": steps}
+
+    @torch.no_grad()
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a saved state. Raises CheckpointError when it belongs to another model or optimizer."""
+        own = self.tensors()
+        missing = sorted(own.keys() - tensors.keys())
+        if missing:
+            raise CheckpointError(f"the optimizer state has no {missing[0]!r}", hint="It belongs to other settings.")
+        for name, tensor in own.items():
+            if tensor.shape != tensors[name].shape:
+                raise CheckpointError(f"the optimizer state {name!r} has another shape")
+            tensor.copy_(tensors[name])
+        self.adamw.steps = int(tensors["adamw.steps"].item())
+
+
+def split_parameters(named: Iterable[tuple[str, nn.Parameter]], *, muon: bool) -> tuple[Named, Named]:
+    """(the blocks' matrices, the rest): what Muon takes and what AdamW takes. Frozen parameters are in neither."""
+    matrices: Named = []
+    others: Named = []
+    for name, parameter in named:
+        if parameter.requires_grad:
+            inside = muon and parameter.ndim == 2 and name.startswith("blocks.")
+            (matrices if inside else others).append((name, parameter))
+    return matrices, others

@@ -1,0 +1,117 @@
+"""One optimizer step: gradients of a batch in micro-batches, clipped, refused when not finite, applied.
+
+The loss is a sum of nats divided once by all counted tokens of the step (law 6), so k micro-batches give the same
+gradient as one big batch. Not here: where batches come from and when steps end (`loop`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vidro.core.errors import TrainingError
+from vidro.core.shapes import Int, Shaped
+from vidro.train.optim import Optimizer
+
+
+class Batch(NamedTuple):
+    """Rows of ids and what is to be predicted; targets of −100 are not counted."""
+
+    ids: Int[Tensor, "B T"]
+    targets: Shaped[Tensor, "B *rest"]
+
+
+LossFunction = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
+
+
+@dataclass
+class LossScaler:
+    """Dynamic loss scaling for fp16 (Micikevicius et al. 2018): halve on overflow, double after quiet steps."""
+
+    scale: float = 65536.0
+    quiet_steps: int = 0
+    interval: int = 2000
+
+    def update(self, overflow: bool) -> None:
+        """Learn from one step."""
+        self.quiet_steps = 0 if overflow else self.quiet_steps + 1
+        if overflow:
+            self.scale = max(self.scale / 2, 1.0)
+        elif self.quiet_steps % self.interval == 0:
+            self.scale *= 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """How a step is computed; none of it changes what is learned, up to rounding."""
+
+    micro_batch: int
+    clip: float
+    autocast: Callable[[], AbstractContextManager]
+
+
+class StepReport(NamedTuple):
+    """Mean nats per token of the batch before the update, the gradient's norm, and whether it was clipped."""
+
+    loss_nats: float
+    grad_norm: float
+    clipped: bool
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: Batch,
+    *,
+    loss: LossFunction,
+    multiplier: float,
+    settings: StepSettings,
+    scaler: LossScaler | None = None,
+) -> StepReport:
+    """Compute the gradient of `batch` and move the weights once.
+
+    Raises TrainingError before touching the weights when the loss or the gradient is not finite (with a `scaler`,
+    an overflowing gradient skips the move instead).
+    """
+    optimizer.zero_grad()
+    counted = int((batch.targets != -100).sum())
+    if counted == 0:
+        raise TrainingError("this batch has no token to learn from")
+    scale = 1.0 if scaler is None else scaler.scale
+    total = 0.0
+    for first in range(0, len(batch.ids), settings.micro_batch):
+        rows = slice(first, first + settings.micro_batch)
+        with settings.autocast():
+            nats, _ = loss(model, Batch(batch.ids[rows], batch.targets[rows]))
+        (nats * (scale / counted)).backward()
+        total += nats.item()
+    mean = total / counted
+    if not math.isfinite(mean):
+        raise TrainingError(f"the loss became {mean}")
+    if scale != 1.0:
+        torch._foreach_div_([p.grad for p in optimizer.parameters if p.grad is not None], scale)
+    norm = gradient_norm(optimizer.parameters)
+    if scaler is not None:
+        overflow = not math.isfinite(norm)
+        scaler.update(overflow)
+        if overflow:
+            return StepReport(mean, 0.0, False)
+    if not math.isfinite(norm):
+        raise TrainingError(f"the gradient became {norm}")
+    clipped = 0 < settings.clip < norm
+    if clipped:
+        torch._foreach_mul_([p.grad for p in optimizer.parameters if p.grad is not None], settings.clip / norm)
+    optimizer.step(multiplier)
+    return StepReport(mean, norm, clipped)
+
+
+def gradient_norm(parameters: list[nn.Parameter]) -> float:
+    """Euclidean norm of all gradients together."""
+    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
+    return torch.stack([norm.float() for norm in norms]).norm().item()
