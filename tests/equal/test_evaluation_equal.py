@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vidro.config.schema import ModelConfig
 from vidro.evals.memorisation import CopyIndex, CopyReport
+from vidro.evals.perplexity import evaluate_tokens
+from vidro.model.transformer import Transformer
 
 
 def copied_plainly(train: str, text: str, min_chars: int) -> CopyReport:
@@ -31,7 +37,7 @@ def copied_plainly(train: str, text: str, min_chars: int) -> CopyReport:
 FEW_LETTERS = st.text(alphabet="aaabé日\n", max_size=120)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(train=FEW_LETTERS, pieces=st.lists(st.tuples(st.integers(0, 119), st.integers(0, 60), FEW_LETTERS), max_size=4),
        min_chars=st.integers(4, 40))  # fmt: skip
 def test_copied_runs_equal_the_plain_search(train: str, pieces: list[tuple[int, int, str]], min_chars: int) -> None:
@@ -39,3 +45,40 @@ def test_copied_runs_equal_the_plain_search(train: str, pieces: list[tuple[int, 
     expected = copied_plainly(train, text, min_chars)
     assert CopyIndex(train, shortest=min_chars).copied(text, min_chars=min_chars) == expected
     assert CopyIndex(train, shortest=4).copied(text, min_chars=min_chars) == expected
+
+
+def nats_one_token_at_a_time(model: Transformer, documents: list[list[int]], eot_id: int, stride: int | None) -> float:
+    """The protocol, word for word: each token from exactly the ids it may see, one forward pass a token."""
+    length = model.config.context_length
+    total = 0.0
+    for document in documents:
+        line = [eot_id, *document]
+        start = 0
+        for place in range(1, len(line)):
+            if place - start > length:  # the window is full: the next one begins
+                start += length if stride is None else stride
+            seen = torch.tensor([line[start:place]])
+            with torch.no_grad():
+                total -= torch.log_softmax(model(seen)[0, -1].double(), dim=-1)[line[place]].item()
+    return total
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
+@pytest.mark.parametrize("stride", [None, 1, 3, 6])
+def test_batched_windows_equal_one_token_at_a_time(family: str, stride: int | None) -> None:
+    torch.manual_seed(1)
+    model = Transformer(
+        ModelConfig(
+            family=family, vocab_size=64, context_length=6, d_model=16, n_layers=2, n_heads=2, n_kv_heads=2,
+            d_head=8, d_ff=24,
+        )
+    )  # fmt: skip
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    rng = np.random.default_rng(2)
+    documents = [rng.integers(0, 63, size=n) for n in (1, 25, 6, 7, 3, 13)]
+    expected = nats_one_token_at_a_time(model.eval(), [ids.tolist() for ids in documents], 63, stride)
+    for batch in (1, 4, None):
+        nats, n_tokens = evaluate_tokens(model, documents, eot_id=63, batch=batch, stride=stride)
+        assert n_tokens == 55
+        assert nats == pytest.approx(expected, rel=1e-5)
