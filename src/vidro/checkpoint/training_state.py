@@ -5,7 +5,8 @@
         model.safetensors      weights, Hugging Face names, full precision
         optimizer.safetensors  the optimizer's tensors and the random generators' states
         state.json             step, data position, time used, best figures, settings of the loop
-        manifest.json          sizes and SHA-256 of the four above; written last: without it nothing counts
+        best.safetensors       only before a landing: the run's best weights so far
+        manifest.json          sizes and SHA-256 of the others; written last: without it nothing counts
 
 The directory is filled under a hidden name and renamed, so a kill at any moment leaves either all of it or nothing.
 Not here: which checkpoints are kept, the run's root (`run`).
@@ -14,6 +15,7 @@ Not here: which checkpoints are kept, the run's root (`run`).
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from vidro.core.files import (
 )
 
 MANIFEST = "manifest.json"
+BEST = "best.safetensors"
 FORMAT_VERSION = 1
 
 
@@ -55,8 +58,12 @@ def save_checkpoint(
     model: dict[str, Tensor],
     optimizer: dict[str, Tensor],
     state: dict[str, Any],
+    best: Path | None = None,
 ) -> Path:
-    """Write ``directory/step-N`` in one visible step and return it. Raises StorageError when the disk is full."""
+    """Write ``directory/step-N`` in one visible step and return it; `best` is a weight file to keep with it.
+
+    Raises StorageError when the disk is full.
+    """
     final = directory / f"step-{step}"
     hidden = directory / f".step-{step}.tmp"
     with storage_errors(final):
@@ -68,6 +75,8 @@ def save_checkpoint(
         save_file(_savable(model), hidden / "model.safetensors", metadata={"format": "pt"})
         save_file(_savable(optimizer), hidden / "optimizer.safetensors")
         write_json_atomic(hidden / "state.json", state)
+        if best is not None:
+            shutil.copyfile(best, hidden / BEST)
         files = {}
         for path in sorted(hidden.iterdir()):
             sync_file(path)

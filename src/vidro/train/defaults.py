@@ -11,8 +11,16 @@ import math
 from dataclasses import dataclass, fields, replace
 
 from vidro.config.presets import preset
-from vidro.config.schema import BudgetOptions, ModelConfig, ModelOptions, OptimOptions, PretrainOptions, Settings, setting
+from vidro.config.schema import (
+    BudgetOptions,
+    DataOptions,
+    ModelConfig,
+    ModelOptions,
+    OptimOptions,
+    PretrainOptions,
+)
 from vidro.core.errors import DataError, UsageError
+from vidro.train.optim import OptimizerSettings
 
 # Vocabulary by bytes of training text: each token needs to be seen often enough to be learned.
 VOCABULARIES = ((60_000, 512), (3_000_000, 1024), (15_000_000, 2048), (math.inf, 4096))
@@ -20,17 +28,14 @@ MICRO_TOKENS = 8192  # tokens computed at once; more only costs memory on a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(Settings):
-    """Everything resolved; written to ``run.toml`` and read back by a resume."""
+class Plan:
+    """Everything resolved. `rows` sequences make one optimizer step, `micro_batch` of them are computed at once."""
 
-    model: ModelConfig = ModelConfig()
-    rows: int = setting(16, "Sequences per optimizer step.", ge=1)
-    micro_batch: int = setting(16, "Sequences computed at once.", ge=1)
-    steps: int | None = setting(None, "Optimizer steps planned; with minutes, None.", ge=1)
-    optimizer: str = setting("muon", "muon or adamw.")
-    lr: float = setting(0.003, "Peak learning rate of AdamW's parameters.", gt=0)
-    muon_lr: float = setting(0.02, "Peak learning rate of Muon's matrices.", gt=0)
-    weight_decay: float = setting(0.1, "Weight decay.", ge=0)
+    model: ModelConfig
+    rows: int
+    micro_batch: int
+    steps: int | None
+    optimizer: OptimizerSettings
 
     @property
     def tokens_per_step(self) -> int:
@@ -45,6 +50,11 @@ class TextFacts:
     name: str
     train_tokens: int
     vocab_size: int
+
+
+def trains_bpe(data: DataOptions) -> bool:
+    """Whether the run makes a byte-level BPE of its own."""
+    return data.tokenizer is None or data.tokenizer == "bpe"
 
 
 def default_vocab_size(train_bytes: int) -> int:
@@ -63,26 +73,43 @@ def check_budget(budget: BudgetOptions) -> str:
     raise UsageError(f"{' and '.join('--' + name for name in said)} contradict each other", hint=hint)
 
 
-def make_plan(options: PretrainOptions, facts: TextFacts, *, parent: ModelConfig | None = None) -> Plan:
-    """The complete plan. `parent` (of ``--from``) fixes the model's shape.
+def make_plan(options: PretrainOptions, facts: TextFacts, *, shape: ModelConfig | None = None) -> Plan:
+    """The complete plan; `shape` fixes the model (a run that goes on, or the parent of one).
 
     Raises UsageError for sizes that contradict each other and DataError for a text shorter than one window.
     """
     kind = check_budget(options.budget)
-    model = model_shape(options.model, facts.vocab_size) if parent is None else _inherit(options.model, parent)
+    model = model_shape(options.model, facts.vocab_size) if shape is None else shape
     context = model.context_length
     if facts.train_tokens < context + 1:
-        what = f"the training part has {facts.train_tokens} tokens, fewer than one window of {context}"
+        what = f"the training part has {facts.train_tokens} tokens, fewer than one window of {context} + 1"
         raise DataError(what, where=facts.name, hint="Give more text, or a smaller --context-length.")
     rows = _rows(options.train.batch_tokens, context, facts.train_tokens)
     micro = options.train.micro_batch
     if micro is None:
-        micro = max(1, min(rows, MICRO_TOKENS // context))
-    lr, muon_lr, decay = learning_rates(options.optim, model)
+        micro = max(1, MICRO_TOKENS // context)
     steps = _steps(kind, options.budget, rows * context, (facts.train_tokens // context) * context)
     return Plan(
-        model=model, rows=rows, micro_batch=min(micro, rows), steps=steps, optimizer=options.optim.optimizer, lr=lr,
-        muon_lr=muon_lr, weight_decay=decay,
+        model=model,
+        rows=rows,
+        micro_batch=min(micro, rows),
+        steps=steps,
+        optimizer=optimizer_settings(options.optim, model),
+    )
+
+
+def resolved(options: PretrainOptions, plan: Plan) -> PretrainOptions:
+    """The options with every gap filled from the plan: what ``run.toml`` holds. Its own plan is the same plan."""
+    names = [item.name for item in fields(ModelOptions) if item.name != "preset"]
+    optimizer = plan.optimizer
+    return replace(
+        options,
+        data=replace(options.data, vocab_size=plan.model.vocab_size if trains_bpe(options.data) else None),
+        model=replace(options.model, **{name: getattr(plan.model, name) for name in names}),
+        optim=replace(
+            options.optim, lr=optimizer.lr, muon_lr=optimizer.muon_lr, weight_decay=optimizer.weight_decay
+        ),
+        train=replace(options.train, batch_tokens=plan.tokens_per_step, micro_batch=plan.micro_batch),
     )  # fmt: skip
 
 
@@ -133,12 +160,11 @@ def _feedforward(d_model: int, family: str) -> int:
     return 4 * d_model if family == "gpt2" else math.ceil(8 * d_model / 3 / 32) * 32
 
 
-def _inherit(options: ModelOptions, parent: ModelConfig) -> ModelConfig:
+def inherited_shape(options: ModelOptions, parent: ModelConfig) -> ModelConfig:
+    """The parent's shape for ``--from``; only dropout may differ. Raises UsageError for any other size that does."""
     for item in fields(options):
         value = getattr(options, item.name)
-        if item.name == "dropout" or value is None:
-            continue
-        if item.name == "preset" or value != getattr(parent, item.name):
+        if item.name != "dropout" and value is not None and value != getattr(parent, item.name, None):
             flag = item.name.replace("_", "-")
             raise UsageError("--from keeps the shape of the run it starts from", where=flag, hint="Leave it out.")
     return parent if options.dropout is None else replace(parent, dropout=options.dropout)
@@ -154,17 +180,19 @@ def _rows(batch_tokens: int | None, context: int, train_tokens: int) -> int:
     return batch_tokens // context
 
 
-def learning_rates(optim: OptimOptions, model: ModelConfig) -> tuple[float, float, float]:
-    """(AdamW's peak, Muon's peak, weight decay). AdamW's falls with the root of the width, from 768 upwards known."""
+def optimizer_settings(optim: OptimOptions, model: ModelConfig) -> OptimizerSettings:
+    """The optimizer's numbers. AdamW's rate falls with the root of the width (GPT-2's at 768 is the fixed point)."""
     if optim.optimizer == "muon":
         lr = 0.003 * min(1.0, (192 / model.d_model) ** 0.5)
     else:
         lr = 6e-4 * min(2.0, (768 / model.d_model) ** 0.5)
-    decay = 0.1 if optim.weight_decay is None else optim.weight_decay
-    return (
-        lr if optim.lr is None else optim.lr,
-        0.02 if optim.muon_lr is None else optim.muon_lr,
-        decay,
+    return OptimizerSettings(
+        kind=optim.optimizer,
+        lr=lr if optim.lr is None else optim.lr,
+        muon_lr=0.02 if optim.muon_lr is None else optim.muon_lr,
+        weight_decay=0.1 if optim.weight_decay is None else optim.weight_decay,
+        beta1=optim.beta1,
+        beta2=optim.beta2,
     )
 
 

@@ -86,6 +86,7 @@ class LoopState:
     share: float = 0.0
     phase: str = ""
     pre_decay_step: int | None = None
+    landing_step: int | None = None
     watch: Watch = field(default_factory=Watch)
     scaler: LossScaler | None = None
     last_train_nats: float | None = None
@@ -241,8 +242,8 @@ class Loop:
 
     def _begin_landing(self) -> None:
         """Keep the state from before the decay, so that a resume stays exact, then decay quickly."""
-        if self.state.step > 0:
-            self._checkpoint("pre-landing")
+        self.state.landing_step = self.state.step
+        self._checkpoint("pre-landing")
         length = min(LANDING_S, max(LANDING_SHARE * self.state.elapsed_s, 0.5))
         self._landing = (self.clock(), length, self.settings.schedule.multiplier(self._middle_share()))
         self.events.emit("note", step=self.state.step, message=f"Landing: {length:.0f} s of decay, then saving.")

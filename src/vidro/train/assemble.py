@@ -1,0 +1,309 @@
+"""Puts a pretraining loop together: devices, state (fresh or restored), how often to look, listeners told.
+
+Not here: what is decided before (`pretrain.set_up`, `defaults`), the loop (`loop`), its end (`conclude`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vidro.checkpoint.run import versions
+from vidro.checkpoint.training_state import Checkpoint
+from vidro.config.schema import SamplingOptions
+from vidro.core.events import EventStream
+from vidro.data.shards import TokenShards
+from vidro.data.windows import TokenStream
+from vidro.evals.memorisation import CopyIndex
+from vidro.evals.subset import ValSubset
+from vidro.evals.yardsticks import token_counts, unigram_nats
+from vidro.inspect.probes import ProbeRecorder
+from vidro.model.count import count
+from vidro.model.device import autocast, choose_device, choose_precision
+from vidro.model.transformer import Transformer
+from vidro.train.keeper import RunKeeper
+from vidro.train.loop import Budget, Loop, LoopSettings, LoopState
+from vidro.train.machine import MatmulPeak, memory_bytes, set_threads
+from vidro.train.optim import Optimizer
+from vidro.train.schedule import Schedule
+from vidro.train.step import LossScaler, StepSettings
+from vidro.train.stop import StopSignal
+from vidro.train.text_task import TextTask
+
+if TYPE_CHECKING:
+    from vidro.train.pretrain import Setup, Surroundings
+
+LOOKS_SHARE = 0.02  # all looks at the validation text together cost at most this share of the run (design, section 4)
+FORWARD_SHARE = 1 / 3  # … a look only goes forward; training also goes backward, which is twice as much
+FULL_SHARE = 0.15  # of a budget in minutes, for the evaluation at the end; a longer text is evaluated in part
+LEAST_WINDOWS = 8  # a look at fewer says nothing, whatever it costs
+CLOSING_S = 4.0  # set aside for drawing the plots and leaving
+TRIAL_WINDOWS = 4
+PEAK_SAMPLES = 9
+PROMPT_CHARS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a resume must know beside the settings; travels inside every checkpoint."""
+
+    source: str
+    source_sha256: str
+    parent: str | None = None
+    training_s: float | None = None
+    val_windows: int = 0
+    final_windows: int | None = None
+    threads: int | None = None
+
+
+@dataclass(kw_only=True)
+class AssembledRun:
+    """The loop and what `conclude` needs beside it."""
+
+    path: Path
+    setup: Setup
+    facts: RunFacts
+    loop: Loop
+    keeper: RunKeeper
+    events: EventStream
+    around: Surroundings
+    notes: tuple[str, ...]
+
+
+def assemble(
+    path: Path,
+    setup: Setup,
+    facts: RunFacts,
+    *,
+    model: Transformer,
+    events: EventStream,
+    around: Surroundings,
+    stop: StopSignal,
+    checkpoint: Checkpoint | None,
+) -> AssembledRun:
+    """Everything in place for `Loop.run`: devices, state (fresh or restored), time, listeners told."""
+    options, plan = setup.options, setup.plan
+    device = choose_device(options.train.device)
+    precision = choose_precision(options.train.precision, device)
+    threads = set_threads(options.train.threads if facts.threads is None else facts.threads)
+    model.to(device).train()
+    if options.train.compile:
+        for block in model.blocks:
+            block.compile()  # in place: names and files stay the same
+    optimizer = Optimizer(model, plan.optimizer)
+    keeper = RunKeeper(
+        path=path,
+        model=model,
+        tokenizer=setup.tokenizer,
+        optimizer=optimizer,
+        events=events,
+        keep=options.train.keep,
+        record=record_facts(setup, facts),
+    )
+    state = LoopState(scaler=LossScaler() if precision.scaled else None)
+    if checkpoint is not None:
+        state = keeper.restore(checkpoint)
+    else:
+        facts = replace(facts, threads=threads, **measure_budget(setup, model, around))
+    keeper.facts = asdict(facts)
+    task = make_task(path, setup, facts, model=model, device=device)
+    peak = MatmulPeak(device)
+    flops = count(plan.model).flops_per_token_train
+
+    def facts_of_speed(tokens_per_s: float) -> dict[str, Any]:
+        if len(peak.samples) < PEAK_SAMPLES:
+            peak.measure()
+        best = peak.flops_per_s
+        frac = None if best is None else round(tokens_per_s * flops / best, 4)
+        return {"memory_bytes": memory_bytes(device), "peak_frac": frac}
+
+    loop = Loop(
+        model=model,
+        optimizer=optimizer,
+        task=task,
+        keeper=keeper,
+        settings=loop_settings(setup, facts, lambda: autocast(device, precision)),
+        state=state,
+        events=events,
+        clock=around.clock,
+        stop=stop,
+        facts=facts_of_speed,
+    )
+    notes = setup.notes if precision.note is None else (*setup.notes, precision.note)
+    return AssembledRun(
+        path=path, setup=setup, facts=facts, loop=loop, keeper=keeper, events=events, around=around, notes=notes
+    )
+
+
+def loop_settings(setup: Setup, facts: RunFacts, context: Callable[[], AbstractContextManager]) -> LoopSettings:
+    """The loop's numbers from the plan and the options."""
+    options, plan = setup.options, setup.plan
+    optim, train = options.optim, options.train
+    short = facts.training_s is not None and facts.training_s < 120
+    return LoopSettings(
+        budget=Budget(steps=plan.steps, seconds=facts.training_s),
+        schedule=Schedule(kind=optim.schedule, warmup=optim.warmup, decay=optim.decay, final=optim.final_lr),
+        step=StepSettings(micro_batch=plan.micro_batch, clip=optim.clip, autocast=context),
+        lr=plan.optimizer.lr,
+        tokens_per_step=plan.tokens_per_step,
+        tokens_per_epoch=setup.prepared.train.n_tokens,
+        looks=train.evals,
+        sample_looks=min(train.evals, 5 if short else 10),
+        checkpoint_every_s=train.checkpoint_every,
+        checkpoint_every_steps=train.checkpoint_steps,
+        patience=train.patience,
+    )
+
+
+def make_task(path: Path, setup: Setup, facts: RunFacts, *, model: Transformer, device: torch.device) -> TextTask:
+    """The text as the loop sees it."""
+    prepared, options, context = setup.prepared, setup.options, setup.plan.model.context_length
+    prompts = options.train.sample_prompts
+    return TextTask(
+        stream=TokenStream(prepared.train.tokens, context_length=context, seed=options.train.seed),
+        rows=setup.plan.rows,
+        device=device,
+        tokenizer=setup.tokenizer,
+        val=val_subset(setup, facts.val_windows, device),
+        prompts=prompts if prompts else default_prompts(prepared.val_texts()),
+        sampling=SamplingOptions(max_tokens=options.train.sample_tokens, seed=options.train.seed),
+        copies=CopyIndex(prepared.train_texts()),
+        probes=ProbeRecorder(path / "probes", setup.tokenizer, prepared.val_texts(), context_length=context),
+        compiled=options.train.compile,
+    )
+
+
+def val_subset(setup: Setup, n_windows: int, device: torch.device) -> ValSubset:
+    """A fixed, evenly spaced part of the validation text."""
+    val = setup.prepared.val
+    return ValSubset(
+        val.tokens,
+        val.document_ends,
+        setup.tokenizer.token_byte_lengths(),
+        eot_id=setup.tokenizer.eot_id,
+        context_length=setup.plan.model.context_length,
+        n_windows=n_windows,
+        device=device,
+    )
+
+
+def default_prompts(val_texts: list[str]) -> tuple[str, ...]:
+    """Two prompts where the user gave none: nothing at all, and words from the middle of the validation text."""
+    text = val_texts[len(val_texts) // 2] if val_texts else ""
+    if len(val_texts) == 1:
+        text = text[len(text) // 2 :]
+    words = " ".join(text[: 10 * PROMPT_CHARS].split(" ")[1:])  # the first word may be half a word
+    opening = words.strip()[:PROMPT_CHARS].split("\n")[0].rsplit(" ", 1)[0].strip()
+    return ("", opening) if opening else ("",)
+
+
+def measure_budget(setup: Setup, model: Transformer, around: Surroundings) -> dict[str, Any]:
+    """How many validation windows a look takes and, for a budget in minutes, how many seconds there are to train.
+
+    With a budget in steps nothing measured enters; with minutes a trial look tells what looks will cost.
+    """
+    total = _n_windows(setup)
+    looks = setup.options.train.evals
+    if setup.plan.steps is not None:
+        tokens = setup.plan.steps * setup.plan.tokens_per_step
+        windows = LOOKS_SHARE / FORWARD_SHARE * tokens / looks / setup.plan.model.context_length
+        return {"val_windows": _between(windows, total)}
+    trial = val_subset(setup, TRIAL_WINDOWS, model.head.weight.device)
+    trial.evaluate(model)  # the first pass allocates
+    before = around.clock()
+    trial.evaluate(model)
+    window_s = max(around.clock() - before, 1e-6) / trial.n_windows
+    minutes = setup.options.budget.minutes
+    assert minutes is not None
+    left = 60.0 * minutes - (around.clock() - around.started_s)
+    full_s = min(total * window_s, FULL_SHARE * max(left, 0.0))
+    seconds = max(left - full_s - min(CLOSING_S, 0.25 * max(left, 0.0)), 1.0)
+    windows = LOOKS_SHARE * seconds / looks / window_s
+    final = None if full_s >= total * window_s else max(1, int(full_s / window_s))
+    return {"val_windows": _between(windows, total), "training_s": seconds, "final_windows": final}
+
+
+def _n_windows(setup: Setup) -> int:
+    ends = np.asarray(setup.prepared.val.document_ends).astype(np.int64)
+    lengths = np.diff(ends, prepend=0) - 1
+    return int((-(-lengths // setup.plan.model.context_length)).sum())
+
+
+def _between(windows: float, total: int) -> int:
+    return max(1, min(total, max(LEAST_WINDOWS, math.ceil(windows))))
+
+
+def record_facts(setup: Setup, facts: RunFacts) -> dict[str, Any]:
+    """The part of ``vidro.json`` that stays the same while the run goes on."""
+    prepared, model, counts = setup.prepared, setup.plan.model, count(setup.plan.model)
+    return {
+        "kind": "base",
+        "parent": facts.parent,
+        "prompt_style": None,
+        "data": {
+            "name": prepared.name,
+            "source": facts.source,
+            "sha256": prepared.source_sha256,
+            "n_documents": prepared.n_documents,
+            "train_bytes": prepared.train_bytes,
+            "val_bytes": prepared.val_bytes,
+            "train_tokens": prepared.train.n_tokens,
+            "val_tokens": prepared.val.n_tokens,
+        },
+        "tokenizer": {
+            "kind": setup.tokenizer.kind,
+            "vocab_size": setup.tokenizer.vocab_size,
+            "fingerprint": setup.tokenizer.fingerprint,
+        },
+        "model": {"family": model.family, "n_parameters": counts.n_parameters, "context_length": model.context_length},
+        "versions": versions(),
+    }
+
+
+def announce(run: AssembledRun, *, resumed: bool) -> None:
+    """The event that opens a run or its continuation, and what the user should know before it begins."""
+    step = run.loop.state.step
+    if resumed:
+        run.events.emit("resumed", step=step)
+    else:
+        run.events.emit("start", step=step, **start_fields(run))
+    for message in run.notes:
+        run.events.emit("note", step=step, message=message)
+
+
+def start_fields(run: AssembledRun) -> dict[str, Any]:
+    """What a reader of the log must know of the run; two of the plots' lines among it."""
+    setup = run.setup
+    prepared, plan, train = setup.prepared, setup.plan, setup.options.train
+    budget = {name: value for name, value in vars(setup.options.budget).items() if value is not None}
+    return {
+        "run": run.path.name,
+        "family": plan.model.family,
+        "n_parameters": count(plan.model).n_parameters,
+        "vocab_size": plan.model.vocab_size,
+        "context_length": plan.model.context_length,
+        "batch_tokens": plan.tokens_per_step,
+        "budget": budget,
+        "seed": train.seed,
+        "threads": run.facts.threads,
+        "device": str(run.loop.model.head.weight.device),
+        "precision": train.precision,
+        "train_tokens": prepared.train.n_tokens,
+        "val_tokens": prepared.val.n_tokens,
+        "val_bytes": prepared.val_bytes,
+        "bytes_per_token": round(prepared.train_bytes / prepared.train.n_tokens, 4),
+        "unigram_nats_per_token": unigram_line(prepared.train, prepared.val, plan.model.vocab_size),
+        "versions": versions(),
+    }
+
+
+def unigram_line(train: TokenShards, val: TokenShards, vocab_size: int) -> float:
+    """Nats per validation token of a model that knows the token frequencies of the training text, no more."""
+    return unigram_nats(token_counts([train.tokens], vocab_size), token_counts([val.tokens], vocab_size))

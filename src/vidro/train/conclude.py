@@ -1,0 +1,92 @@
+"""The end of a pretraining run: the best model evaluated in full, the record written, the curves drawn.
+
+Not here: the loop (`loop`), the evaluation protocol (`evals/perplexity`), the drawing (`evals/plots`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidro.checkpoint.huggingface import read_model
+from vidro.data.shards import TokenShards
+from vidro.evals.perplexity import TextScore, evaluate_tokens
+from vidro.evals.plots import plot_run
+from vidro.model.transformer import Transformer
+from vidro.train.assemble import val_subset
+from vidro.train.loop import LoopState
+
+if TYPE_CHECKING:
+    from vidro.train.assemble import AssembledRun
+
+STATUS = {"budget": "finished", "patience": "finished", "landed": "landed"}
+
+
+def conclude(run: AssembledRun, state: LoopState) -> dict[str, Any]:
+    """Evaluate the run's best model on the whole validation text, write the record and the plots; the results."""
+    assert state.reason is not None
+    model = run.loop.model
+    assert isinstance(model, Transformer)
+    if state.watch.best_step != state.step:
+        model = read_model(run.path, device=model.head.weight.device)
+    score, full = final_score(run, model)
+    fields = score.event_fields()
+    tokens = state.watch.best_step * run.setup.plan.tokens_per_step
+    epoch = round(tokens / run.setup.prepared.train.n_tokens, 4)
+    where = {"step": state.watch.best_step, "tokens": tokens, "epoch": epoch, "elapsed_s": round(state.elapsed_s, 3)}
+    run.events.emit("eval", **where, split="val", full=full, **fields)
+    results: dict[str, Any] = {f"val_{name}": value for name, value in fields.items()}
+    results |= {"full": full, **used(run, state)}
+    run.keeper.write(state, status=STATUS[state.reason], results=results)
+    run.events.emit(
+        "end", step=state.step, reason=state.reason, best_step=state.watch.best_step, message=closing(run, state, full),
+        **{name: value for name, value in results.items() if name not in ("full", "val_n_bytes", "val_n_tokens")},
+    )  # fmt: skip
+    plot_run(run.path)
+    return results
+
+
+def final_score(run: AssembledRun, model: Transformer) -> tuple[TextScore, bool]:
+    """The score on the whole validation text, or on a part where the budget in minutes is too short for all of it."""
+    setup = run.setup
+    if run.facts.final_windows is not None:
+        return val_subset(setup, run.facts.final_windows, model.head.weight.device).evaluate(model), False
+    nats, n_tokens = evaluate_tokens(model, documents(setup.prepared.val), eot_id=setup.tokenizer.eot_id)
+    return TextScore.of(nats, n_tokens=n_tokens, n_bytes=setup.prepared.val_bytes), True
+
+
+def documents(shards: TokenShards) -> Iterator[np.ndarray]:
+    """The ids of each document, without the end mark."""
+    start = 0
+    for end in np.asarray(shards.document_ends).astype(np.int64).tolist():
+        yield shards.tokens[start : end - 1]
+        start = end
+
+
+def used(run: AssembledRun, state: LoopState) -> dict[str, Any]:
+    """The budget in all four units."""
+    tokens = state.step * run.setup.plan.tokens_per_step
+    return {
+        "elapsed_s": round(state.elapsed_s, 3),
+        "minutes": round((run.around.clock() - run.around.started_s) / 60, 4),
+        "tokens": tokens,
+        "steps": state.step,
+        "epochs": round(tokens / run.setup.prepared.train.n_tokens, 4),
+    }
+
+
+def closing(run: AssembledRun, state: LoopState, full: bool) -> str:
+    """Why training ended and which model is kept, in one or two sentences."""
+    reasons = {
+        "budget": "The budget is used up.",
+        "patience": f"Stopped early: no better validation loss for {state.watch.looks_since_best} looks.",
+        "landed": "Landed as you asked; vidro pretrain --resume goes on exactly from before the landing.",
+    }
+    words = [reasons[state.reason or "budget"]]
+    if state.watch.best_step != state.step:
+        words.append(f"The result is the model of step {state.watch.best_step}, the best on the validation text.")
+    if not full:
+        words.append("The validation text is too long for this budget; a fixed, even part of it was evaluated.")
+    return " ".join(words)

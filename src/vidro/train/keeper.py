@@ -1,0 +1,95 @@
+"""Keeps what must survive a run: checkpoints, the best model at the root, the record.
+
+The `Keeper` of the loop for everything that ends in a run directory. Not here: formats (`checkpoint`), when to keep
+(`loop`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidro.checkpoint.huggingface import from_hf_tensors, to_hf_config, to_hf_tensors, write_weights
+from vidro.checkpoint.run import prune_checkpoints, write_record
+from vidro.checkpoint.training_state import BEST, Checkpoint, save_checkpoint
+from vidro.core.events import EventStream
+from vidro.core.files import atomic_path
+from vidro.model.transformer import Transformer
+from vidro.text.tokenizer import Tokenizer
+from vidro.train.loop import LoopState
+from vidro.train.optim import Optimizer
+
+
+@dataclass(kw_only=True)
+class RunKeeper:
+    """Writes into one run directory: `record` goes into ``vidro.json``, `facts` into every checkpoint."""
+
+    path: Path
+    model: Transformer
+    tokenizer: Tokenizer
+    optimizer: Optimizer
+    events: EventStream
+    keep: int
+    record: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def checkpoint(self, state: LoopState, *, kind: str) -> None:
+        """Save everything a resume needs and remove what is no longer kept."""
+        root = self.path / "model.safetensors"
+        path = save_checkpoint(
+            self.path / "checkpoints",
+            state.step,
+            config=to_hf_config(self.model.config, self.tokenizer),
+            model=to_hf_tensors(self.model.state_dict(), self.model.config),
+            optimizer={**self.optimizer.tensors(), **random_states()},
+            state={"kind": kind, "loop": state.to_json(), "facts": self.facts},
+            # A landing may publish a model that an uninterrupted run would not; a resume puts this one back.
+            best=root if kind == "pre-landing" and root.exists() else None,
+        )
+        protect = {step for step in (state.pre_decay_step, state.landing_step) if step is not None}
+        prune_checkpoints(self.path, keep=self.keep, protect=protect)
+        self.events.emit("checkpoint", step=state.step, path=f"checkpoints/{path.name}", kind=kind)
+
+    def publish(self, state: LoopState) -> None:
+        """Make the current weights the run's model: renamed into place, then the record that vouches for them."""
+        write_weights(self.path, self.model)
+        results = {f"val_{name}": value for name, value in state.last_look.items()}
+        self.write(state, status="training", results={**results, "full": False})
+
+    def write(self, state: LoopState, *, status: str, results: dict[str, Any]) -> None:
+        """Write ``vidro.json``: the last write of every refresh."""
+        facts = {"status": status, "step": state.watch.best_step, "last_step": state.step, "results": results}
+        write_record(self.path, {**self.record, **facts})
+
+    def restore(self, checkpoint: Checkpoint) -> LoopState:
+        """Put weights, optimizer, random generators and the root back to where the checkpoint was taken."""
+        own = from_hf_tensors(checkpoint.model, self.model.config)
+        self.model.load_state_dict(own)
+        self.optimizer.load(checkpoint.optimizer)
+        set_random_states(checkpoint.optimizer)
+        state = LoopState.from_json(checkpoint.state["loop"])
+        if (checkpoint.path / BEST).exists():
+            with atomic_path(self.path / "model.safetensors") as temporary:
+                shutil.copyfile(checkpoint.path / BEST, temporary)
+            self.write(state, status="training", results={"val_nats_per_token": state.watch.best_nats, "full": False})
+        return state
+
+
+def random_states() -> dict[str, Tensor]:
+    """States of the generators that dropout draws from, as tensors."""
+    states = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["rng.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_random_states(tensors: dict[str, Tensor]) -> None:
+    """Take over saved generator states."""
+    torch.set_rng_state(tensors["rng.cpu"])
+    if "rng.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng.cuda"])

@@ -1,0 +1,299 @@
+"""Pretraining: from a text and settings to a run directory. Wires the rooms together; decides nothing itself.
+
+    text ─ split ─ tokenizer ─ shards ─ plan ─ model, optimizer, task, keeper ─ loop ─ full evaluation ─ record, plots
+
+Three ways in: `pretrain` (a new run, perhaps from another run's model), `resume` (go on with a stopped one, exactly)
+and `resume(more=…)` (a longer horizon for a finished one). Read before: `loop`. Not here: names and flags (`api`).
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidro.checkpoint.huggingface import from_hf_config, read_model, write_model
+from vidro.checkpoint.run import OpenedRun, create_run, load_tokenizer, lock_run, read_record, safe_stem
+from vidro.checkpoint.training_state import Checkpoint, load_checkpoint, newest_complete
+from vidro.config.load import from_dict, leaves, read_toml, to_dict, to_toml
+from vidro.config.schema import PretrainOptions
+from vidro.core.errors import CheckpointError, RunError
+from vidro.core.events import EventStream, JsonlSink, Sink
+from vidro.core.files import read_json, write_text_atomic
+from vidro.data.prepare import Prepared, prepare
+from vidro.model.transformer import Transformer
+from vidro.text.tokenizer import Tokenizer
+from vidro.train.assemble import RunFacts, announce, assemble
+from vidro.train.conclude import conclude
+from vidro.train.defaults import Plan, TextFacts, check_budget, inherited_shape, make_plan, resolved
+from vidro.train.stop import StopSignal
+from vidro.train.vocabulary import make_tokenizer
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainResult:
+    """The run, how it ended ("budget", "patience", "landed") and by which signal, and its figures."""
+
+    path: Path
+    reason: str
+    signum: int | None
+    results: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """All that is decided before training; what ``--dry-run`` shows."""
+
+    source: str
+    options: PretrainOptions
+    plan: Plan
+    tokenizer: Tokenizer
+    prepared: Prepared
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a run touches beside its own directory: the cache, the listeners, the clock.
+
+    `started_s` is when the budget in minutes began, on the clock.
+    """
+
+    cache_dir: Path
+    started_s: float
+    sinks: tuple[Sink, ...] = ()
+    clock: Clock = time.monotonic
+    on_landing: Callable[[], None] | None = None
+
+
+def set_up(
+    source: str,
+    options: PretrainOptions,
+    *,
+    cache_dir: Path,
+    parent: OpenedRun | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Setup:
+    """Read, split and tokenize the text and make the plan; writes nothing but the cache.
+
+    Raises DataError for a text and UsageError for settings that cannot be used.
+    """
+    check_budget(options.budget)
+    notes: list[str] = []
+    if parent is None:
+        tokenizer, note = make_tokenizer(source, options.data, say=say)
+        notes += note
+        shape = None
+    else:
+        tokenizer = load_tokenizer(parent)
+        config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
+        shape = inherited_shape(options.model, config)
+    say("cutting the text into tokens")
+    prepared = prepare(source, tokenizer, cache_dir=cache_dir, options=options.data)
+    notes += prepared.notes
+    facts = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
+    plan = make_plan(options, facts, shape=shape)
+    return Setup(
+        source=source,
+        options=resolved(options, plan),
+        plan=plan,
+        tokenizer=tokenizer,
+        prepared=prepared,
+        notes=tuple(notes),
+    )
+
+
+def pretrain(
+    source: str,
+    options: PretrainOptions,
+    *,
+    around: Surroundings,
+    out: Path | None = None,
+    runs_dir: Path = Path("runs"),
+    overwrite: bool = False,
+    parent: OpenedRun | None = None,
+) -> PretrainResult:
+    """Train a new model on `source`; with `parent`, start from that run's model and tokenizer.
+
+    Raises VidroError for anything that is wrong with the text, the settings or the place, before training begins,
+    and TrainingError when the loss is not finite.
+    """
+    listeners = EventStream(around.sinks, clock=around.clock)
+    setup = set_up(
+        source,
+        options,
+        cache_dir=around.cache_dir,
+        parent=parent,
+        say=lambda message: listeners.emit("note", message=message),
+    )
+    path = create_run(runs_dir, safe_stem(setup.prepared.name), out=out, overwrite=overwrite)
+    with lock_run(path):
+        torch.manual_seed(options.train.seed)
+        model = Transformer(setup.plan.model) if parent is None else _parent_model(parent, setup.plan)
+        write_text_atomic(path / "run.toml", _run_toml(setup))
+        facts = RunFacts(
+            source=str(Path(source).resolve()) if Path(source).exists() else source,
+            source_sha256=setup.prepared.source_sha256,
+            parent=None if parent is None else str(parent.path.resolve()),
+        )
+        return _train(path, setup, facts, model=model, around=around)
+
+
+def resume(
+    path: Path,
+    *,
+    around: Surroundings,
+    said: dict[str, Any] | None = None,
+    more: float | None = None,
+) -> PretrainResult:
+    """Go on with a stopped run from its newest whole checkpoint, bit for bit; `more` prolongs a finished one.
+
+    `more` has the unit of the run's own budget and moves its end that far: training goes on from the checkpoint
+    before the decay. `said` are settings the user repeats; one that differs is an error that names it.
+    """
+    options = read_settings(path)
+    _check_unchanged(path, options, said or {})
+    with lock_run(path):
+        checkpoint, notes = _checkpoint_to_continue(path, more=more is not None)
+        facts = RunFacts(**checkpoint.state["facts"])
+        if more is not None:
+            options = _prolong(options, more)
+            facts = replace(facts, training_s=None if facts.training_s is None else facts.training_s + 60 * more)
+            write_text_atomic(path / "run.toml", _toml_text(facts.source, options))
+        tokenizer = Tokenizer.load(path)
+        prepared = prepare(facts.source, tokenizer, cache_dir=around.cache_dir, options=options.data)
+        if prepared.source_sha256 != facts.source_sha256:
+            hint = "Put the old text back, or start a new run with --from."
+            raise RunError(f"{facts.source} has changed since this run began", where=path, hint=hint)
+        shape = from_hf_config(read_json(path / "config.json", error=CheckpointError))
+        shape = replace(shape, dropout=options.model.dropout)
+        text = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
+        setup = Setup(
+            source=facts.source,
+            options=options,
+            plan=make_plan(options, text, shape=shape),
+            tokenizer=tokenizer,
+            prepared=prepared,
+            notes=tuple(notes),
+        )
+        model = Transformer(setup.plan.model)
+        return _train(path, setup, facts, model=model, around=around, checkpoint=checkpoint)
+
+
+def read_settings(path: Path) -> PretrainOptions:
+    """The resolved settings of a run. Raises UsageError when ``run.toml`` is missing or damaged."""
+    return from_dict(PretrainOptions, read_toml(path / "run.toml"), where=path / "run.toml")
+
+
+def _train(
+    path: Path,
+    setup: Setup,
+    facts: RunFacts,
+    *,
+    model: Transformer,
+    around: Surroundings,
+    checkpoint: Checkpoint | None = None,
+) -> PretrainResult:
+    """The part that every way in shares: assemble the loop, run it, evaluate in full, write the record."""
+    sink, samples = JsonlSink(path / "metrics.jsonl"), JsonlSink(path / "samples.jsonl")
+
+    def to_samples(event: dict[str, Any]) -> None:
+        if event["event"] in ("sample", "resumed"):
+            samples(event)
+
+    events = EventStream([sink, to_samples, *around.sinks], clock=around.clock)
+    try:
+        with StopSignal(around.on_landing) as stop:
+            if checkpoint is None:
+                write_model(path, model, setup.tokenizer)
+            run = assemble(
+                path, setup, facts, model=model, events=events, around=around, stop=stop, checkpoint=checkpoint
+            )
+            announce(run, resumed=checkpoint is not None)
+            state = run.loop.run()
+            results = conclude(run, state)
+    finally:
+        sink.close()
+        samples.close()
+    assert state.reason is not None
+    return PretrainResult(path=path, reason=state.reason, signum=stop.signum, results=results)
+
+
+def _parent_model(parent: OpenedRun, plan: Plan) -> Transformer:
+    model = read_model(parent.model_dir)
+    if model.config == plan.model:
+        return model
+    other = Transformer(plan.model)  # the same shape with another dropout
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+def _run_toml(setup: Setup) -> str:
+    return _toml_text(setup.source, setup.options)
+
+
+def _toml_text(source: str, options: PretrainOptions) -> str:
+    """All settings, resolved; the file can be given to --config."""
+    return f"# vidro pretrain {source}: every setting, resolved; usable with --config\n{to_toml(to_dict(options))}"
+
+
+def _check_unchanged(path: Path, options: PretrainOptions, said: dict[str, Any]) -> None:
+    known = leaves(PretrainOptions)
+    for name, value in said.items():
+        section = known[name][0]
+        before = getattr(getattr(options, section), name) if section else getattr(options, name)
+        same = tuple(value) == before if isinstance(value, list | tuple) else value == before
+        if value is not None and not same:
+            flag = name.replace("_", "-")
+            hint = "Leave the flag out, or start a new run with --from."
+            raise RunError(f"this run was made with {flag} {before}, not {value}", where=path, hint=hint)
+
+
+def _checkpoint_to_continue(path: Path, *, more: bool) -> tuple[Checkpoint, list[str]]:
+    """The newest whole checkpoint (for `more`: the one before the decay), and what was wrong with newer ones."""
+    finished = read_record(path).get("status") == "finished"
+    directory = path / "checkpoints"
+    if more and not finished:
+        raise RunError("--more prolongs a finished run", where=path, hint="This one is not: continue it with --resume.")
+    if finished and not more:
+        hint = "Prolong it with --more, or start a new run with --from."
+        raise RunError("this run is finished", where=path, hint=hint)
+    newest, notes = newest_complete(directory)
+    if newest is None:
+        hint = "It was stopped before its first checkpoint; start it again with --overwrite."
+        raise RunError("there is no complete checkpoint to continue from", where=path, hint=hint)
+    checkpoint = load_checkpoint(newest)
+    loop = checkpoint.state["loop"]
+    if loop["reason"] == "landed":  # the landing is undone: go on from before its quick decay
+        before, more_notes = newest_complete(directory, at_most=loop["landing_step"])
+        if before is None:
+            raise RunError("the checkpoint before the landing is damaged", where=path, hint="Start from it: --from.")
+        return load_checkpoint(before), notes + more_notes
+    if more:
+        step = loop["pre_decay_step"]
+        if step is None:
+            hint = "Only the schedule wsd keeps one; start a new run with --from."
+            raise RunError("this run kept no checkpoint from before its decay", where=path, hint=hint)
+        return load_checkpoint(directory / f"step-{step}"), notes
+    return checkpoint, notes
+
+
+def _prolong(options: PretrainOptions, more: float) -> PretrainOptions:
+    kind = check_budget(options.budget)
+    longer = getattr(options.budget, kind) + more
+    return replace(options, budget=replace(options.budget, **{kind: type(getattr(options.budget, kind))(longer)}))
+
+
+def exit_code(result: PretrainResult) -> int:
+    """0, or 128 + the signal that landed the run."""
+    if result.signum is None:
+        return 0
+    return 128 + (result.signum if result.signum in (signal.SIGINT, signal.SIGTERM) else signal.SIGINT)
+
