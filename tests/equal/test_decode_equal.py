@@ -81,12 +81,12 @@ def test_a_row_makes_the_same_tokens_alone_and_in_company(family, options):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_in_fixed_slots_a_row_is_bitwise_what_it_is_alone(family):
-    """Same slots, other neighbours, another slot, another time of entry: the log-probabilities are equal as bits."""
+    """Alone, or first of two different companies: the log-probabilities are equal as bits, not only nearly."""
     model = random_model(family, context_length=64)
-    together = rows(model, PROMPTS, FILTERED, slots=4)
-    backwards = rows(model, PROMPTS[::-1], FILTERED, slots=4)[::-1]
-    for prompt, row, other in zip(PROMPTS, together, backwards, strict=True):
-        assert rows(model, [prompt], FILTERED, slots=4)[0] == row == other
+    for prompt in PROMPTS:
+        alone = rows(model, [prompt], FILTERED, slots=4)[0]
+        assert rows(model, [prompt, *PROMPTS[:5]], FILTERED, slots=4)[0] == alone
+        assert rows(model, [prompt, *PROMPTS[5:]], FILTERED, slots=4)[0] == alone
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,9 +4,9 @@
     step      the last token of every text goes through together; its logits choose the next one
 
 A row's tokens do not depend on its neighbours: prompts are prefilled one by one, each row has its own filters and
-dice, and the step always computes all slots over the whole capacity, taken or not. With the same number of slots a row
-is bit-for-bit what it is alone. One text decoded in one slot takes other matrix kernels and a shorter look back, so its
-numbers differ from those in eight slots by rounding (1e-6 nats), and its tokens only where two are that close.
+dice, and the step always computes all slots over the whole capacity, taken or not. In the same slot of as many slots a
+row is bit-for-bit what it is alone. Another slot, or one slot instead of eight, may take another kernel or a shorter
+look back: the numbers then differ by rounding (1e-6 nats), and the tokens only where two are that close.
 A slot whose text has ended is taken by the next prompt that waits. While none waits it is computed and thrown away:
 the price of a fixed shape, measured at 1.5 times the step of one slot for a toy and up to 4 times for GPT-2's widths.
 
