@@ -56,6 +56,7 @@ class KVCache:
         self.fixed = fixed
         self.held: list[int] = [0] * batch
         """Tokens per row, on the host, so that asking never waits for the accelerator."""
+        self._pass: tuple = (0, [], ())
 
     @property
     def batch(self) -> int:
@@ -103,11 +104,9 @@ class KVCache:
             keys[:, :, start : start + count] = k
             values[:, :, start : start + count] = v
         else:
-            places = self.positions(count)
-            fits = places < self.capacity  # padding may stick out; `advance` refuses real tokens that do
-            rows = torch.arange(self.batch, device=places.device)[:, None].expand_as(places)[fits]
-            keys.transpose(1, 2)[rows, places[fits]] = k.transpose(1, 2)[fits].to(keys.dtype)
-            values.transpose(1, 2)[rows, places[fits]] = v.transpose(1, 2)[fits].to(values.dtype)
+            rows, tokens, places = self._targets(count)
+            keys[rows, :, places] = k[rows, :, tokens].to(keys.dtype)
+            values[rows, :, places] = v[rows, :, tokens].to(values.dtype)
         seen = self._seen(count)
         return keys[:, :, :seen], values[:, :, :seen]
 
@@ -134,6 +133,7 @@ class KVCache:
         chosen.keys, chosen.values = self.keys.index_select(1, index), self.values.index_select(1, index)
         chosen.capacity, chosen.fixed = self.capacity, self.fixed
         chosen.held = [self.held[row] for row in rows]
+        chosen._pass = (0, [], ())
         return chosen
 
     def place(self, row: int, source: KVCache, source_row: int = 0) -> None:
@@ -144,6 +144,14 @@ class KVCache:
         self.keys[:, row, :, :length] = source.keys[:, source_row, :, :length]
         self.values[:, row, :, :length] = source.values[:, source_row, :, :length]
         self.held[row] = length
+
+    def _targets(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, token and place of each token to be written; the same for all layers, so computed once a pass."""
+        if self._pass[:2] != (count, self.held):
+            places = self.positions(count)
+            rows, tokens = (places < self.capacity).nonzero(as_tuple=True)  # padding may stick out; `advance` checks
+            self._pass = (count, list(self.held), (rows, tokens, places[rows, tokens]))
+        return self._pass[2]
 
     def _seen(self, count: int) -> int:
         return self.capacity if self.fixed else min(max(self.held) + count, self.capacity)

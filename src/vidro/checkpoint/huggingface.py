@@ -1,0 +1,290 @@
+"""Model directories in Hugging Face form, out and in: ``AutoModelForCausalLM.from_pretrained(directory)`` opens them.
+
+    config.json             shape of the model                    generation_config.json  special ids for generating
+    model.safetensors       weights, Hugging Face names           tokenizer.json …        (`vidro.text.tokenizer`)
+
+What others read wrongly is written so that it cannot be: RoPE settings in the old and the new form, head_dim and the
+tie flag always, never a pad id that equals the end id. Not here: names of tensors (`names`), runs (`run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vidro.checkpoint.names import from_foreign, to_foreign
+from vidro.config.schema import ModelConfig, RopeScaling
+from vidro.core.errors import CheckpointError, ModelError, UsageError
+from vidro.core.files import atomic_path, read_json, write_json_atomic
+from vidro.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from vidro.text.tokenizer import Tokenizer
+
+CONFIG, WEIGHTS, INDEX, GENERATION = (
+    "config.json", "model.safetensors", "model.safetensors.index.json", "generation_config.json",
+)  # fmt: skip
+ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
+
+def to_hf_config(
+    config: ModelConfig, tokenizer: Tokenizer | None = None, dtype: torch.dtype = torch.float32
+) -> dict[str, Any]:
+    """``config.json``. Text starts and ends at the tokenizer's `eot_id`."""
+    number = str(dtype).removeprefix("torch.")
+    common = {
+        "model_type": config.family,
+        "architectures": [ARCHITECTURES[config.family]],
+        "vocab_size": config.vocab_size,
+        "tie_word_embeddings": config.tie_embeddings,
+        "dtype": number,
+        "torch_dtype": number,
+        "resid_pdrop": config.dropout,
+        **_special_ids(tokenizer),
+    }
+    return common | (_gpt2_keys(config) if config.family == "gpt2" else _llama_keys(config))
+
+
+def _gpt2_keys(config: ModelConfig) -> dict[str, Any]:
+    return {
+        "n_positions": config.context_length,
+        "n_embd": config.d_model,
+        "n_layer": config.n_layers,
+        "n_head": config.n_heads,
+        "n_inner": config.d_ff,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": config.norm_eps,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+    }
+
+
+def _llama_keys(config: ModelConfig) -> dict[str, Any]:
+    rope: dict[str, Any] = {"rope_type": "default"}
+    if config.rope_scaling is not None:
+        rope = {
+            "rope_type": "llama3",
+            "factor": config.rope_scaling.factor,
+            "low_freq_factor": config.rope_scaling.low_freq_factor,
+            "high_freq_factor": config.rope_scaling.high_freq_factor,
+            "original_max_position_embeddings": config.rope_scaling.original_context_length,
+        }
+    return {
+        "hidden_size": config.d_model,
+        "intermediate_size": config.d_ff,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.n_kv_heads,
+        "head_dim": config.d_head,
+        "max_position_embeddings": config.context_length,
+        "hidden_act": "silu",
+        "rms_norm_eps": config.norm_eps,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "rope_parameters": {"rope_theta": config.rope_theta, **rope},  # read by transformers 5
+        "rope_theta": config.rope_theta,  # read by transformers 4 and most converters
+        "rope_scaling": None if config.rope_scaling is None else rope,
+    }
+
+
+def _special_ids(tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """A pad id that equals the end id would make others ignore, or stop at, every end: it is left out."""
+    eot = None if tokenizer is None else tokenizer.eot_id
+    pad = None if tokenizer is None or tokenizer.pad_id == eot else tokenizer.pad_id
+    return {"bos_token_id": eot, "eos_token_id": eot, "pad_token_id": pad}
+
+
+def from_hf_config(values: Mapping[str, Any], *, where: object = CONFIG) -> ModelConfig:
+    """The shape that a ``config.json`` describes, with the defaults that Transformers gives to absent keys.
+
+    Raises ModelError for what this model cannot compute, by name; CheckpointError for a file that lacks a size.
+    """
+    family = values.get("model_type")
+    known = ", ".join(ARCHITECTURES)
+    if family not in ARCHITECTURES:
+        raise ModelError(f"the architecture {family!r} is not supported", where=where, hint=f"Supported: {known}.")
+    for architecture in values.get("architectures") or ():
+        if architecture not in (ARCHITECTURES[family], "GPT2Model"):
+            raise ModelError(f"{architecture} is not a language model", where=where, hint=f"Supported: {known}.")
+    try:
+        fields = _from_gpt2(values, where) if family == "gpt2" else _from_llama(values, where)
+        return ModelConfig(family=family, vocab_size=values["vocab_size"], **fields)
+    except KeyError as problem:
+        raise CheckpointError(f"{problem.args[0]} is missing", where=where) from None
+    except (UsageError, TypeError, ValueError) as problem:
+        raise CheckpointError(f"these sizes do not make a model ({problem})", where=where) from None
+
+
+def _from_gpt2(values: Mapping[str, Any], where: object) -> dict[str, Any]:
+    _refuse(values, where, "activation_function", ("gelu_new", "gelu_pytorch_tanh"), "gelu_new")
+    _refuse(values, where, "scale_attn_weights", (True,), True)
+    _refuse(values, where, "scale_attn_by_inverse_layer_idx", (False,), False)
+    _refuse(values, where, "add_cross_attention", (False,), False)
+    width, heads, inner = values["n_embd"], values["n_head"], values.get("n_inner")
+    return {
+        "context_length": values["n_positions"],
+        "d_model": width,
+        "n_layers": values["n_layer"],
+        "n_heads": heads,
+        "n_kv_heads": heads,
+        "d_head": width // heads,
+        "d_ff": 4 * width if inner is None else inner,
+        "norm_eps": float(values.get("layer_norm_epsilon", 1e-5)),
+        "tie_embeddings": values.get("tie_word_embeddings", True),
+        "dropout": float(values.get("resid_pdrop", 0.1)),
+    }
+
+
+def _from_llama(values: Mapping[str, Any], where: object) -> dict[str, Any]:
+    _refuse(values, where, "hidden_act", ("silu",), "silu")
+    for key in ("attention_bias", "mlp_bias", "use_sliding_window"):
+        _refuse(values, where, key, (False,), False)
+    for kind in values.get("layer_types") or ():
+        _refuse({"layer_types": kind}, where, "layer_types", ("full_attention",), "full_attention")
+    width, heads = values["hidden_size"], values["num_attention_heads"]
+    head_width = values.get("head_dim")
+    if head_width is None:
+        head_width = 128 if values["model_type"] == "qwen3" else width // heads
+    kv_heads = values.get("num_key_value_heads")
+    theta, scaling = _from_rope(values, where)
+    return {
+        "context_length": values["max_position_embeddings"],
+        "d_model": width,
+        "n_layers": values["num_hidden_layers"],
+        "n_heads": heads,
+        "n_kv_heads": heads if kv_heads is None else kv_heads,
+        "d_head": head_width,
+        "d_ff": values["intermediate_size"],
+        "norm_eps": float(values.get("rms_norm_eps", 1e-6)),
+        "rope_theta": theta,
+        "rope_scaling": scaling,
+        "tie_embeddings": values.get("tie_word_embeddings", False),
+        "dropout": float(values.get("resid_pdrop", 0.0)),
+    }
+
+
+def _from_rope(values: Mapping[str, Any], where: object) -> tuple[float, RopeScaling | None]:
+    """Theta and scaling from the new form (`rope_parameters`), else from the old one."""
+    new, old = values.get("rope_parameters") or {}, values.get("rope_scaling") or {}
+    rope = new or old
+    theta = new.get("rope_theta", values.get("rope_theta", 10_000.0))
+    _refuse(rope, where, "partial_rotary_factor", (1.0,), 1.0)
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "default":
+        return float(theta), None
+    if kind != "llama3":
+        hint = "Supported: default, llama3."
+        raise ModelError(f"the rotary scaling {kind!r} is not supported", where=where, hint=hint)
+    return float(theta), RopeScaling(
+        factor=float(rope["factor"]),
+        low_freq_factor=float(rope["low_freq_factor"]),
+        high_freq_factor=float(rope["high_freq_factor"]),
+        original_context_length=rope["original_max_position_embeddings"],
+    )
+
+
+def _refuse(values: Mapping[str, Any], where: object, key: str, possible: tuple[Any, ...], default: Any) -> None:
+    if values.get(key, default) not in possible:
+        hint = f"Supported: {', '.join(str(value) for value in possible)}."
+        raise ModelError(f"{key} = {values[key]!r} is not supported", where=where, hint=hint)
+
+
+def to_hf_tensors(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Our state under Hugging Face names; a tied head is left out (safetensors refuses shared tensors)."""
+    return to_foreign(state, config)
+
+
+def from_hf_tensors(tensors: Mapping[str, Tensor], config: ModelConfig, *, where: object = None) -> dict[str, Tensor]:
+    """The inverse of `to_hf_tensors`, ready for `load_state_dict`. Raises CheckpointError."""
+    return from_foreign(tensors, config, where=where)
+
+
+def write_model(
+    directory: Path, model: Transformer, tokenizer: Tokenizer | None = None, dtype: torch.dtype | None = None
+) -> None:
+    """Write the complete model directory; each file is replaced in one step.
+
+    `dtype` converts the weights on their way out (None: as they are). Raises ModelError when the tokenizer has more
+    tokens than the model, StorageError when the disk is full.
+    """
+    if tokenizer is not None:
+        check_vocabulary(tokenizer, model.config)
+    kind = model.token_embedding.weight.dtype if dtype is None else dtype
+    write_json_atomic(directory / CONFIG, to_hf_config(model.config, tokenizer, kind))
+    ids = {key: value for key, value in _special_ids(tokenizer).items() if value is not None}
+    write_json_atomic(directory / GENERATION, ids)
+    if tokenizer is not None:
+        tokenizer.save(directory)
+    write_weights(directory, model, dtype)
+
+
+def write_weights(directory: Path, model: Transformer, dtype: torch.dtype | None = None) -> None:
+    """Replace ``model.safetensors`` in one step."""
+    tensors = to_hf_tensors(model.state_dict(), model.config)
+    stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
+    with atomic_path(directory / WEIGHTS) as temporary:
+        save_file(stored, temporary, metadata={"format": "pt"})
+
+
+def read_model(
+    directory: Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = torch.float32
+) -> Transformer:
+    """The model of a directory, ours or saved by Transformers, in training mode; `dtype` None keeps what is stored.
+
+    Raises CheckpointError for files that are missing, cut short or do not fit each other, ModelError for kinds of
+    models that are not supported.
+    """
+    config = from_hf_config(read_json(directory / CONFIG, error=CheckpointError), where=directory / CONFIG)
+    tensors = _read_tensors(directory)
+    state = from_hf_tensors(tensors, config, where=directory)
+    with torch.device("meta"):  # no memory, no random numbers: the tensors read become the weights
+        model = Transformer(config)
+    own: dict[str, Tensor] = {}
+    for name, expected in model.state_dict().items():
+        tensor = state[name]
+        if tensor.shape != expected.shape:
+            sizes = f"{list(tensor.shape)}, and config.json asks for {list(expected.shape)}"
+            raise CheckpointError(f"the tensor {name} has the shape {sizes}", where=directory)
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"the tensor {name} holds {tensor.dtype}, not floats", where=directory)
+        # A copy: memory of our own is aligned, and the file can be replaced (on Windows too) while we compute.
+        own[name] = tensor.to(device, dtype, copy=True).contiguous()
+    model.load_state_dict(own, assign=True)
+    if config.tie_embeddings:
+        model.head.weight = model.token_embedding.weight
+    return model.to(device)  # the rotary tables
+
+
+def _read_tensors(directory: Path) -> dict[str, Tensor]:
+    """All tensors of ``model.safetensors``, or of the pieces that its index names."""
+    if (directory / WEIGHTS).exists() or not (directory / INDEX).exists():
+        return _read_file(directory / WEIGHTS)
+    pieces = read_json(directory / INDEX, error=CheckpointError).get("weight_map", {})
+    tensors: dict[str, Tensor] = {}
+    for file in sorted(set(pieces.values())):
+        tensors.update(_read_file(directory / Path(file).name))
+    return tensors
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError("there is no such file", where=path, hint="A model directory needs its weights.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iteration of its own)
+    except (SafetensorError, OSError) as problem:
+        hint = "The file is cut short or altered."
+        raise CheckpointError(f"the weights cannot be read ({problem})", where=path, hint=hint) from None
+
+
+def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig) -> None:
+    """Raise ModelError when the tokenizer can make ids that the model has no embedding for."""
+    if tokenizer.vocab_size > config.vocab_size:
+        what = f"the tokenizer has {tokenizer.vocab_size} tokens, but the model knows {config.vocab_size}"
+        raise ModelError(what, hint="They do not belong together.")
