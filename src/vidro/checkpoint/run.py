@@ -15,6 +15,7 @@ complete checkpoint is, and the reader is told. Not here: the training loop (`tr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -167,11 +168,14 @@ def open_run(ref: RunRef) -> OpenedRun:
             hint = "The run was stopped before its first checkpoint; start it again."
             raise RunError("there is no complete model in this run yet", where=ref.path, hint=hint) from None
         step = int(path.name.removeprefix("step-"))
+        record: dict[str, Any] = {}
+        with contextlib.suppress(CheckpointError):  # a torn record is one of the reasons to be here
+            record = read_record(ref.path)
         if (ref.path / RECORD).exists():
             notes = [f"{problem}; using the checkpoint of step {step} instead", *notes]
         else:
             notes = [f"{ref.path}: the run is not finished; using the checkpoint of step {step}", *notes]
-        return OpenedRun(ref.path, path, step, read_record(ref.path), notes)
+        return OpenedRun(ref.path, path, step, record, notes)
 
 
 def read_record(path: Path) -> dict[str, Any]:
