@@ -114,10 +114,13 @@ def test_a_row_can_be_ended_from_outside_and_its_slot_taken_again():
     assert decoder.step() == []
 
 
-def test_ids_the_tokenizer_does_not_have_are_never_chosen():
-    decoder = Decoder(counting_model(), slots=1, eot_id=None, n_tokens=5)
+def test_forbidden_ids_are_never_chosen_and_keep_their_probability():
+    decoder = Decoder(counting_model(), slots=1, eot_id=None, forbidden=[5, 6], top=1)
     decoder.admit(0, [4], greedy())
-    assert decoder.step()[0].id < 5
+    (step,) = decoder.step()
+    assert step.id not in (5, 6)
+    assert step.top[0][0] == 5
+    assert step.top[0][1] > -0.1
 
 
 def test_the_repetition_penalty_counts_the_prompt_and_spares_the_end_mark():

@@ -28,7 +28,7 @@ from vidro.config.schema import SamplingOptions
 from vidro.core.errors import UsageError
 from vidro.core.shapes import Bool, Float
 from vidro.model.cache import KVCache
-from vidro.model.sampling import Filter, filters_in_order, greedy, is_greedy, log_probabilities, sample
+from vidro.model.sampling import DROPPED, Filter, filters_in_order, greedy, is_greedy, log_probabilities, sample
 from vidro.model.transformer import Transformer
 
 BATCH_SLOTS = 8
@@ -77,14 +77,14 @@ class Decoder:
 
     def __init__(
         self, model: Transformer, *, slots: int, eot_id: int | None, capacity: int | None = None,
-        n_tokens: int | None = None, top: int = 0,
+        forbidden: Sequence[int] = (), top: int = 0,
     ) -> None:  # fmt: skip
-        """`capacity`: tokens a row can hold (None: the context length); only ids below `n_tokens` are chosen."""
+        """`capacity`: tokens a row can hold (None: the context length). Ids in `forbidden` are never chosen."""
         self.model, self.eot_id, self.top = model, eot_id, top
         self.limit = model.config.context_length
-        self.n_tokens = model.config.vocab_size if n_tokens is None else n_tokens
         weight = model.token_embedding.weight
         self.device = weight.device
+        self.forbidden = torch.tensor(list(forbidden), dtype=torch.long, device=self.device)
         self._make_cache = lambda batch, fixed: KVCache(
             model.config, batch, self.limit if capacity is None else capacity, weight.device, weight.dtype, fixed=fixed
         )
@@ -106,7 +106,7 @@ class Decoder:
         """
         check_prompt(prompt, self.limit)
         assert generator is not None or is_greedy(options), "a draw needs dice"
-        seen = torch.zeros(1, self.n_tokens, dtype=torch.bool, device=self.device)
+        seen = torch.zeros(1, self.model.config.vocab_size, dtype=torch.bool, device=self.device)
         seen[0, [token for token in prompt if token != self.eot_id]] = True
         filters = filters_in_order(options)
         self.slots[self.slots.index(None)] = Row(row, list(prompt), options, generator, filters, seen)
@@ -132,8 +132,9 @@ class Decoder:
         last = [idle if row is None else row.context[-1] for row in self.slots]
         logits = step(self.model, self.cache, last, [row is not None for row in self.slots])
         chosen = torch.tensor([slot for slot, _ in taken], device=self.device)
-        logits = logits[chosen, : self.n_tokens].float()
+        logits = logits[chosen].float()
         logprobs = log_probabilities(logits)
+        logits = logits.index_fill(-1, self.forbidden, DROPPED)
         return [self._choose(slot, row, logits[i : i + 1], logprobs[i]) for i, (slot, row) in enumerate(taken)]
 
     def _prefill(self, slot: int, ids: list[int]) -> None:

@@ -114,11 +114,21 @@ def sample(logits: Float[Tensor, "B V"], generators: list[torch.Generator]) -> I
     """One draw for each row from softmax(logits), each with its own CPU generator: one number u of [0, 1) a draw.
 
     The tokens lie side by side in the order of their ids, each as wide as its probability; u falls on one of them.
-    The row is summed in float64 on the CPU, so that a seed draws alike on every device.
     """
-    cumulative = logits.softmax(dim=-1).cpu().double().cumsum(dim=-1)
-    u = torch.stack([torch.rand((), dtype=torch.float64, generator=generator) for generator in generators])
-    return locate(cumulative, u)
+    return locate(line_up(logits), throw(generators))
+
+
+def line_up(logits: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
+    """Where each token's share of the line from 0 to 1 ends: the running sum of softmax(logits).
+
+    Summed in float64 on the CPU, so that a seed draws alike on every device.
+    """
+    return logits.softmax(dim=-1).cpu().double().cumsum(dim=-1)
+
+
+def throw(generators: list[torch.Generator]) -> Float[Tensor, "B"]:
+    """One number of [0, 1) from each CPU generator, float64."""
+    return torch.stack([torch.rand((), dtype=torch.float64, generator=generator) for generator in generators])
 
 
 def locate(cumulative: Float[Tensor, "B V"], u: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
