@@ -1,0 +1,204 @@
+"""A run in your hands: its record, its curves, and the model inside, ready to write.
+
+Nothing heavy happens before it is needed: `load` reads names, the first `generate` reads weights. Not here: making a
+run (`pretrain`), the files of a run (`checkpoint/run`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidro.api.settings import sampling_options, signature
+from vidro.config.schema import SamplingOptions
+from vidro.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidro.checkpoint.run import OpenedRun
+    from vidro.config.schema import ModelConfig, PretrainOptions
+    from vidro.evals.perplexity import TextScore
+    from vidro.infer.session import Generation, Piece, Session
+    from vidro.model.transformer import Transformer
+    from vidro.text.tokenizer import Tokenizer
+
+
+def to_stderr(message: str) -> None:
+    """Where remarks go when nobody says otherwise."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def load(name: str | Path = "last", *, runs_dir: str | Path = "runs", device: str = "auto") -> Run:
+    """The run called `name`: a path, a name under `runs_dir`, ``last``, ``NAME@best`` or ``NAME@500`` (a step).
+
+    Raises RunError with the nearest known name.
+    """
+    from vidro.checkpoint.run import resolve_run
+
+    ref = resolve_run(name, runs_dir=Path(runs_dir))
+    return Run(ref.path, at=ref.at, device=device)
+
+
+class Run:
+    """A run directory and the model in it.
+
+    `at` chooses the model: None or "best" (lowest validation loss), or a step that has a checkpoint. `say` receives
+    remarks, such as "using the checkpoint of step 500 instead".
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        at: str | None = None,
+        device: str = "auto",
+        say: Callable[[str], None] = to_stderr,
+    ) -> None:
+        self.path = Path(path)
+        self.at = at
+        self.device = device
+        self.say = say
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})" if self.at is None else f"Run({str(self.path)!r}, at={self.at!r})"
+
+    # -- what it is ----------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def opened(self) -> OpenedRun:
+        """The checked files. Raises RunError or CheckpointError when no whole model is there."""
+        from vidro.checkpoint.run import RunRef, open_run
+
+        opened = open_run(RunRef(self.path, self.at))
+        for message in opened.notes:
+            self.say(message)
+        return opened
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """``vidro.json``: where the run comes from and what it reached; empty before the first save."""
+        from vidro.checkpoint.run import read_record
+
+        return read_record(self.path)
+
+    @property
+    def settings(self) -> PretrainOptions:
+        """``run.toml``: every setting, resolved."""
+        from vidro.config.load import from_dict, read_toml
+        from vidro.config.schema import PretrainOptions
+
+        path = self.path / "run.toml"
+        known = PretrainOptions.__dataclass_fields__
+        return from_dict(PretrainOptions, {k: v for k, v in read_toml(path).items() if k in known}, where=path)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The shape of the model."""
+        return self.model.config
+
+    def events(self) -> list[dict[str, Any]]:
+        """Everything the run said while it trained, in order (``metrics.jsonl``; see docs/formats.md)."""
+        from vidro.core.events import read_events
+
+        return read_events(self.path / "metrics.jsonl")
+
+    def samples(self) -> list[dict[str, Any]]:
+        """What the model wrote while it learned (``samples.jsonl``), oldest first."""
+        from vidro.core.events import read_events
+
+        return read_events(self.path / "samples.jsonl")
+
+    # -- the model -----------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def model(self) -> Transformer:
+        """The model, in evaluation mode on the run's device."""
+        from vidro.checkpoint.run import load_model
+        from vidro.model.device import choose_device
+
+        return load_model(self.opened, choose_device(self.device))
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer the model was trained with."""
+        from vidro.checkpoint.run import load_tokenizer
+
+        return load_tokenizer(self.opened)
+
+    @functools.cached_property
+    def session(self) -> Session:
+        """Model and tokenizer together, for many calls."""
+        from vidro.infer.session import Session
+
+        return Session(self.model, self.tokenizer)
+
+    def generate(self, prompt: str = "", **sampling: Any) -> str:
+        """The model's continuation of `prompt` (without the prompt). Keywords: SamplingOptions.
+
+        ``"".join(run.stream(prompt, seed=1)) == run.generate(prompt, seed=1)``. Raises UsageError for an unknown
+        keyword.
+        """
+        return "".join(self.stream(prompt, **sampling))
+
+    def stream(self, prompt: str = "", **sampling: Any) -> Iterator[str]:
+        """The continuation piece by piece, as it is made; never half a character."""
+        return (piece.text for piece in self.pieces(prompt, sampling_options(sampling)))
+
+    def pieces(self, prompt: str, options: SamplingOptions) -> Iterator[Piece]:
+        """The same with ids and log-probabilities; remarks (the context is full) go to `say`."""
+        for piece in self.session.stream(prompt, options):
+            if piece.note is not None:
+                self.say(piece.note)
+            yield piece
+
+    def generate_many(self, prompts: Sequence[str], *, samples: int = 1, **sampling: Any) -> list[Generation]:
+        """`samples` continuations of each prompt, with ids, log-probabilities, seed and speed; prompts in order.
+
+        Raises UsageError when `samples` is below 1, or above 1 where all would be the same.
+        """
+        from vidro.model.sampling import is_greedy
+
+        options = sampling_options(sampling)
+        if samples < 1:
+            raise UsageError(f"{samples} is too small", where="samples", hint="It must be at least 1.")
+        if samples > 1 and is_greedy(options):
+            raise UsageError("greedy samples are all the same", where="samples", hint="Ask for one, or drop greedy.")
+        return self.session.generate(list(prompts), options, n=samples)
+
+    def evaluate(
+        self,
+        text: str | Path,
+        *,
+        stride: int | None = None,
+        encoding: str | None = None,
+        cache_dir: Path | None = None,
+    ) -> TextScore:
+        """How well the model predicts a text (a file, folder, pattern or cached corpus): bits per byte, perplexity.
+
+        Every token is predicted once (design, section 4); with `stride`, windows overlap. Raises DataError.
+        """
+        from vidro.api.places import default_cache_dir
+        from vidro.data.documents import read_documents
+        from vidro.evals.perplexity import score_text
+
+        cache = default_cache_dir() if cache_dir is None else cache_dir
+        texts = [document.text for document in read_documents(text, encoding=encoding, cache_dir=cache)]
+        return score_text(self.model, self.tokenizer, texts, stride=stride)
+
+    def plot(self) -> list[Path]:
+        """Draw the run's curves (loss, perplexity, learning rate, speed) into its ``plots/``; the files' paths."""
+        from vidro.evals.plots import plot_run
+
+        return plot_run(self.path)
+
+
+def _show_settings(function: Any, first: list[inspect.Parameter]) -> None:
+    function.__signature__ = signature(first, SamplingOptions)
+
+
+_self, _prompt = (inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "prompt"))
+_show_settings(Run.generate, [_self, _prompt.replace(default="")])
+_show_settings(Run.stream, [_self, _prompt.replace(default="")])

@@ -1,0 +1,88 @@
+"""``vidro evaluate``: how well models predict a text, side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from vidro.cli.apps import make_app
+from vidro.cli.options import Device, Encoding, Json, Runs, Threads, takes, value
+
+app = make_app(
+    "evaluate",
+    "Measure how well a model predicts a text: nats and bits per byte, perplexity. Lower is better.",
+    usage="vidro evaluate RUN... --text FILE",
+    examples=(
+        "vidro evaluate last --text other-book.txt",
+        "vidro evaluate book-1 book-2 --text other-book.txt      side by side",
+        "vidro evaluate last --text other-book.txt --stride 64   sliding windows",
+    ),
+)
+
+Text = Annotated[str, value("The text: a file, a folder, a pattern or a corpus.", "FILE")]
+STRIDE_HELP = "Let windows overlap: each predicts only its last N tokens. Slower, and named in the result."
+Stride = Annotated[int | None, value(STRIDE_HELP, "N")]
+
+
+@app.default
+@takes()
+def evaluate(
+    *runs: Runs,
+    text: Text,
+    stride: Stride = None,
+    encoding: Encoding = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = False,
+) -> int:
+    """Evaluate each run on the text."""
+    from vidro.api.run import load
+    from vidro.cli.options import at_least_one, use_threads
+    from vidro.cli.places import cache_dir
+    from vidro.cli.terminal import print_json
+
+    at_least_one(runs)
+    opened = [load(name, device=device) for name in runs]
+    use_threads(threads)
+    scores = []
+    for name, run in zip(runs, opened, strict=True):
+        score = run.evaluate(text, stride=stride, encoding=encoding, cache_dir=cache_dir())
+        scores.append({"run": name, **plain_score(score)})
+    if json:
+        print_json({"text": text, **scores[0]} if len(scores) == 1 else {"text": text, "results": scores})
+    else:
+        show(text, scores)
+    return 0
+
+
+def plain_score(score: Any) -> dict[str, Any]:
+    """The figures as a dict; `stride` only when windows overlapped."""
+    from dataclasses import asdict
+
+    fields = asdict(score)
+    if fields["stride"] is None:
+        del fields["stride"]
+    return fields
+
+
+def show(text: str, scores: list[dict[str, Any]]) -> None:
+    """The figures as a table, one run a line, the best first when there are several."""
+    from vidro.api.words import human_bytes
+    from vidro.cli.terminal import stdout_console, table
+
+    figures = ("bits/byte", "nats/byte", "nats/token", "perplexity", "tokens")
+    grid = table("run", *figures, right=figures)
+    for score in sorted(scores, key=lambda entry: entry["nats_per_byte"]):
+        grid.add_row(
+            score["run"],
+            f"{score['bits_per_byte']:.4f}",
+            f"{score['nats_per_byte']:.4f}",
+            f"{score['nats_per_token']:.4f}",
+            f"{score['perplexity']:,.2f}",
+            f"{score['n_tokens']:,}",
+        )
+    console = stdout_console()
+    stride = f", windows overlap, stride {scores[0]['stride']}" if "stride" in scores[0] else ""
+    console.print(f"{text}: {human_bytes(scores[0]['n_bytes'])}{stride}", markup=False)
+    console.print(grid)
+    if len({score["n_tokens"] for score in scores}) > 1:
+        console.print("The runs cut the text into different tokens: compare bits/byte, not perplexity.", style="dim")

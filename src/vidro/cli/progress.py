@@ -1,0 +1,239 @@
+"""How a training run looks: a live display in a terminal, one line for each look elsewhere; and the summary.
+
+Everything is drawn from events, so that nothing here can disturb a run: a display that cannot print falls silent. Not
+here: the lines themselves (`api/progress`), what the events mean (docs/formats.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vidro.api.progress import LineProgress, describe_start, memory, speed
+from vidro.api.words import human_count, human_time
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+Event = dict[str, Any]
+LANDING = "Landing: a decay of at most 20 s, then saving. Ctrl-C again stops at once."
+BARS = "▁▂▃▄▅▆▇█"
+
+
+class Progress(Protocol):
+    """A sink for events that also shows a landing and, in the end, the summary."""
+
+    def __call__(self, event: Event) -> None: ...
+    def landing(self) -> None: ...
+    def summary(self, path: Path) -> None: ...
+
+
+@contextlib.contextmanager
+def show_progress() -> Iterator[Progress]:
+    """The display that suits stderr: live in a terminal, plain lines in a file or pipe."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from vidro.cli.terminal import stderr_console
+
+        with LiveProgress(stderr_console()) as live:
+            yield live
+    else:
+        yield PlainProgress()
+
+
+class PlainProgress(LineProgress):
+    """Plain lines on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._facts: dict[str, Event] = {}
+
+    def __call__(self, event: Event) -> None:
+        self._facts[event["event"]] = event
+        super().__call__(event)
+
+    def landing(self) -> None:
+        """Called inside a signal handler, where Python's own streams may be busy."""
+        with contextlib.suppress(OSError):
+            os.write(2, f"{LANDING}\n".encode())
+
+    def summary(self, path: Path) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print("\n".join(summary_lines(self._facts, path)), file=sys.stderr, flush=True)
+
+
+class LiveProgress:
+    """A few lines at the bottom of the terminal that change in place; samples and remarks scroll by above them."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+
+        self._console = console
+        self._last: dict[str, Event] = {}
+        self._val: list[float] = []
+        self._doing = "loading torch"
+        self._seen_at = time.monotonic()
+        self._landing = False
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> LiveProgress:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self._live.__exit__(*problem)
+
+    def __call__(self, event: Event) -> None:
+        kind = event["event"]
+        self._last[kind] = event
+        if kind == "train":
+            self._seen_at = time.monotonic()
+        elif kind == "eval" and not event["full"]:
+            self._val.append(event["nats_per_token"])
+        elif kind == "note" and not self._begun:
+            self._doing = event["message"]
+        with contextlib.suppress(OSError, ValueError):
+            self._print(kind, event)
+
+    @property
+    def _begun(self) -> bool:
+        """Whether the loop has said hello; remarks before that only tell what is being done."""
+        return "start" in self._last or "resumed" in self._last
+
+    def landing(self) -> None:
+        """Called inside a signal handler: only remembered; the display says it at its next turn."""
+        self._landing = True
+
+    def summary(self, path: Path) -> None:
+        self._live.stop()
+        for line in summary_lines(self._last, path):
+            self._console.print(line, markup=False)
+
+    def _print(self, kind: str, event: Event) -> None:
+        """What scrolls by."""
+        if kind == "start":
+            self._console.print(f"{event['run']}: {describe_start(event)}", markup=False)
+        elif kind == "sample":
+            from rich.padding import Padding
+
+            self._console.print(Padding(sample_text(event), (0, 0, 0, 2)))
+        elif kind == "resumed":
+            self._console.print(f"Going on from step {event['step']:,}.", markup=False)
+        elif kind == "overfit":
+            self._console.print(event["message"], style="yellow", markup=False)
+        elif kind == "warning":
+            self._console.print(f"Warning: {event['message']}", style="yellow", markup=False)
+        elif kind == "note" and self._begun:
+            self._console.print(event["message"], style="dim", markup=False)
+
+    def _draw(self) -> RenderableType:
+        """The lines at the bottom, drawn four times a second."""
+        from rich.console import Group
+        from rich.spinner import Spinner
+
+        train = self._last.get("train")
+        if train is None:
+            return Spinner("dots", text=f" {self._doing} …")
+        lines: list[RenderableType] = [self._bar(train), self._numbers(train)]
+        if self._landing:
+            lines.append(LANDING)
+        return Group(*lines)
+
+    def _bar(self, train: Event) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        phase = self._last["phase"]["name"] if "phase" in self._last else ""
+        since = time.monotonic() - self._seen_at
+        left = "" if train.get("eta_s") is None else f"{human_time(max(0.0, train['eta_s'] - since))} left"
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(width=10)
+        grid.add_column(ratio=1)
+        grid.add_column(justify="right")
+        bar = ProgressBar(total=1.0, completed=train["progress"], complete_style="cyan", finished_style="cyan")
+        grid.add_row("landing" if self._landing else phase, bar, f"{train['progress']:.0%}  {left}")
+        return grid
+
+    def _numbers(self, train: Event) -> Table:
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=10, style="dim")
+        grid.add_column()
+        grid.add_row("loss", self._losses(train))
+        grid.add_row("speed", f"{speed(train)}, {memory(train)} of memory")
+        so_far = f"step {train['step']:,}, {human_count(train['tokens'])} tokens, {epochs(train['epoch'])}"
+        grid.add_row("so far", so_far)
+        return grid
+
+    def _losses(self, train: Event) -> Text:
+        from rich.text import Text
+
+        text = Text.assemble((f"{train['loss_nats']:.3f}", "bold"), " nats/token in training")
+        look = self._last.get("eval")
+        if look is not None:
+            text.append(f", {look['nats_per_token']:.3f}", style="bold")
+            text.append(f" on the validation text ({look['bits_per_byte']:.3f} bits/byte)  ")
+            text.append(sparkline(self._val[-20:]), style="green")
+        return text
+
+
+def sample_text(event: Event) -> Text:
+    """A sample, dimmed, its prompt bold; parts that stand verbatim in the training text are underlined."""
+    from rich.text import Text
+
+    text = Text(event["text"], style="dim")
+    for begin, end in event.get("copied_spans", ()):
+        text.stylize("underline", begin, end)
+    whole = Text.assemble((f"step {event['step']:,}  ", "cyan"), (event["prompt"], "bold dim"), text)
+    if event.get("copied_frac"):
+        whole.append(f"  [{event['copied_frac']:.0%} copied]", style="yellow")
+    return whole
+
+
+def sparkline(values: list[float]) -> str:
+    """A curve of block characters, the highest value tallest.
+
+    >>> sparkline([3.0, 2.0, 1.0]), sparkline([1.0, 1.0])
+    ('█▅▁', '▁▁')
+    """
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    span = high - low
+    return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in values)
+
+
+def epochs(number: float) -> str:
+    """How often the training text was read.
+
+    >>> epochs(0.314), epochs(1), epochs(12.34)
+    ('0.31 epochs', '1 epoch', '12.3 epochs')
+    """
+    if number == 1:
+        return "1 epoch"
+    return f"{number:.2f} epochs" if number < 1 else f"{number:.3g} epochs"
+
+
+def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
+    """What was reached, where the pictures are, and what to do next. `facts`: the last event of each kind."""
+    end = facts.get("end")
+    if end is None:
+        return []
+    lines = ["", end["message"]] if end.get("message") else [""]
+    lines.append(
+        f"{end['steps']:,} steps, {human_count(end['tokens'])} tokens, {epochs(end['epochs'])}, "
+        f"{human_time(60 * end['minutes'])}."
+    )
+    lines.append(
+        f"On the validation text: {end['val_nats_per_token']:.3f} nats per token, {end['val_bits_per_byte']:.3f} bits "
+        f"per byte, perplexity {end['val_perplexity']:.1f} (the model of step {end['best_step']:,})."
+    )
+    plots = sorted((path / "plots").glob("*.png"))
+    if plots:
+        lines.append(f"Curves: {', '.join(str(plot) for plot in plots[:1])}")
+    return [*lines, f"Now: vidro chat {path}", ""]

@@ -1,0 +1,224 @@
+"""``vidro runs``: list, show, compare and remove runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from vidro.cli.apps import make_app, subcommand
+from vidro.cli.options import Json, RunName, Runs, Yes, at_least_one
+from vidro.cli.terminal import facts, note, print_json, stdout_console, table
+
+app = make_app(
+    "runs",
+    "List, show, compare and remove your runs.",
+    usage="vidro runs (list | show | compare | rm)",
+    examples=("vidro runs list", "vidro runs show last", "vidro runs compare book-1 book-2", "vidro runs rm book-1"),
+)
+
+Folder = Annotated[Path, Parameter(help="The folder that holds the runs.")]
+
+
+@subcommand(app, "vidro runs list [FOLDER]")
+def list_(folder: Folder = Path("runs"), /, *, json: Json = False) -> int:
+    """All runs, the latest last."""
+    from vidro.checkpoint.run import list_runs
+
+    found = [summary(path) for path in list_runs(folder)]
+    if json:
+        print_json({"runs": found})
+        return 0
+    if not found:
+        note(f"There are no runs in {folder}. Make one: vidro quickstart")
+        return 0
+    grid = table("run", "status", "text", "parameters", "steps", "bits/byte", "perplexity", right=NUMBERS)
+    for run in found:
+        grid.add_row(*row(run))
+    stdout_console().print(grid)
+    return 0
+
+
+@subcommand(app, "vidro runs show RUN")
+def show(run: RunName, /, *, json: Json = False) -> int:
+    """One run: what it is, where it comes from, what it reached."""
+    from vidro.api.run import load
+    from vidro.config.load import to_dict
+
+    opened = load(run)
+    found = summary(opened.path)
+    if json:
+        print_json({**found, "record": opened.record, "settings": to_dict(opened.settings)})
+        return 0
+    console = stdout_console()
+    console.print(facts(describe(found, opened)))
+    samples = opened.samples()
+    if samples:
+        from vidro.cli.progress import sample_text
+
+        console.print("\nWhat it wrote while it learned:", style="bold")
+        for sample in [samples[0], samples[-1]] if len(samples) > 1 else samples:
+            console.print(sample_text(sample))
+    return 0
+
+
+@subcommand(app, "vidro runs compare RUN RUN...")
+def compare(*runs: Runs, json: Json = False) -> int:
+    """Several runs side by side: results, and the settings in which they differ."""
+    from vidro.api.run import load
+
+    at_least_one(runs)
+    opened = [load(name) for name in runs]
+    found = [summary(run.path) for run in opened]
+    different = differences([run.settings for run in opened])
+    if json:
+        print_json({"runs": found, "different_settings": different})
+        return 0
+    grid = table("", *runs, right=tuple(runs))
+    for label, key in RESULTS.items():
+        grid.add_row(label, *(show_value(run.get(key)) for run in found))
+    if different:
+        grid.add_section()
+    for name, values in different.items():
+        grid.add_row(f"--{name.replace('_', '-')}", *(show_value(value) for value in values))
+    stdout_console().print(grid)
+    note("Perplexity can only be compared between runs with the same tokenizer; bits/byte always can.")
+    return 0
+
+
+@subcommand(app, "vidro runs rm RUN...")
+def rm(*runs: Runs, yes: Yes = False, json: Json = False) -> int:
+    """Remove runs for good; asks first."""
+    from vidro.checkpoint.run import lock_run, resolve_run
+    from vidro.core.errors import UsageError
+    from vidro.core.files import remove_directory
+
+    at_least_one(runs)
+    refs = [resolve_run(name) for name in runs]
+    if any(ref.at is not None for ref in refs):
+        raise UsageError("rm removes whole runs", hint="Name the run without @.")
+    if not yes and not agreed([ref.path for ref in refs]):
+        note("Nothing was removed.")
+        return 0
+    for ref in refs:
+        with lock_run(ref.path):
+            pass  # raises when a process is training there
+        remove_directory(ref.path)
+    if json:
+        print_json({"removed": [ref.path for ref in refs]})
+    return 0
+
+
+def agreed(paths: list[Path]) -> bool:
+    """Ask on the terminal. Raises UsageError where there is nobody to ask."""
+    from vidro.core.errors import UsageError
+
+    names = ", ".join(str(path) for path in paths)
+    if not sys.stdin.isatty():
+        raise UsageError(f"removing {names} needs a yes", hint="Say --yes.")
+    print(f"Remove {names} for good? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+NUMBERS = ("parameters", "steps", "bits/byte", "perplexity")
+RESULTS = {
+    "text": "text", "family": "family", "parameters": "n_parameters", "context": "context_length",
+    "vocabulary": "vocab_size", "status": "status", "steps": "steps", "tokens": "tokens", "epochs": "epochs",
+    "minutes": "minutes", "best step": "best_step", "nats/token": "val_nats_per_token",
+    "bits/byte": "val_bits_per_byte", "perplexity": "val_perplexity",
+}  # fmt: skip
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """What a table shows of a run, as plain values; None for what is not known yet."""
+    from vidro.checkpoint.run import read_record
+
+    record = read_record(path)
+    data, model, results = (record.get(name, {}) for name in ("data", "model", "results"))
+    return {
+        "run": path.name,
+        "path": str(path),
+        "status": record.get("status", "started"),
+        "kind": record.get("kind"),
+        "text": data.get("name"),
+        "family": model.get("family"),
+        "n_parameters": model.get("n_parameters"),
+        "context_length": model.get("context_length"),
+        "vocab_size": record.get("tokenizer", {}).get("vocab_size"),
+        "best_step": record.get("step"),
+        "steps": record.get("last_step"),
+        **{name: results.get(name) for name in ("tokens", "epochs", "minutes")},
+        **{name: results.get(name) for name in ("val_nats_per_token", "val_bits_per_byte", "val_perplexity")},
+    }
+
+
+def row(run: dict[str, Any]) -> list[str]:
+    """One line of the list."""
+    from vidro.api.words import human_count
+
+    size = run["n_parameters"]
+    figures = [run["steps"], run["val_bits_per_byte"], run["val_perplexity"]]
+    named = [run["run"], run["status"], run["text"] or "–", "–" if size is None else human_count(size)]
+    return [*named, *(show_value(value) for value in figures)]
+
+
+def show_value(value: Any) -> str:
+    """A value of a table cell."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def describe(found: dict[str, Any], run: Any) -> list[tuple[str, str]]:
+    """The facts of one run, for people."""
+    from vidro.api.words import human_bytes, human_count, human_time
+    from vidro.cli.progress import epochs, sparkline
+
+    record = run.record
+    pairs = [("Run", found["path"]), ("Status", found["status"])]
+    if record:
+        data = record["data"]
+        size = data["train_bytes"] + data["val_bytes"]
+        pairs += [
+            ("Text", f"{data['name']} ({human_bytes(size)}, {data['n_documents']:,} documents), {data['source']}"),
+            ("Model", f"{found['family']}, {found['n_parameters']:,} parameters"),
+            ("Context", f"{found['context_length']:,} tokens"),
+            ("Tokenizer", f"{record['tokenizer']['kind']}, {found['vocab_size']:,} tokens"),
+        ]
+        if record.get("parent"):
+            pairs.append(("Started from", record["parent"]))
+    if found["tokens"] is not None:
+        used = f"{found['steps']:,} steps, {human_count(found['tokens'])} tokens, {epochs(found['epochs'])}"
+        pairs.append(("Trained", f"{used}, {human_time(60 * found['minutes'])}"))
+    if found["val_bits_per_byte"] is not None:
+        figures = [f"{show_value(found[f'val_{name}'])} {name.replace('_per_', '/')}" for name in FIGURES]
+        pairs.append(("Validation", f"{', '.join(figures)} (step {found['best_step']:,})"))
+    looks = [event["nats_per_token"] for event in run.events() if event["event"] == "eval" and not event["full"]]
+    if len(looks) > 1:
+        pairs.append(("Its curve", f"{sparkline(looks[-60:])}  from {looks[0]:.3f} to {looks[-1]:.3f} nats/token"))
+    kept = sorted((run.path / "checkpoints").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    if kept:
+        pairs.append(("Checkpoints", ", ".join(path.name.removeprefix("step-") for path in kept)))
+    return pairs
+
+
+FIGURES = ("bits_per_byte", "nats_per_token", "perplexity")
+
+
+def differences(settings: list[Any]) -> dict[str, list[Any]]:
+    """Settings in which the runs differ: name → one value for each run."""
+    from vidro.config.load import leaves
+    from vidro.config.schema import PretrainOptions
+
+    found: dict[str, list[Any]] = {}
+    for name, (section, _) in leaves(PretrainOptions).items():
+        values = [getattr(getattr(each, section) if section else each, name) for each in settings]
+        if any(value != values[0] for value in values):
+            found[name] = values
+    return found
