@@ -61,6 +61,7 @@ class RunFacts:
     val_windows: int = 0
     final_windows: int | None = None
     threads: int | None = None
+    before: dict[str, float] | None = None
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ Not here: the loop (`loop`), the evaluation protocol (`evals/perplexity`), the d
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from vidro.evals.plots import plot_run
 from vidro.model.transformer import Transformer
 from vidro.train.assemble import val_subset
 from vidro.train.loop import LoopState
+from vidro.train.parent import measure, parents_text, sentence
 
 if TYPE_CHECKING:
     from vidro.train.assemble import AssembledRun
 
+NOT_IN_END = ("full", "val_n_bytes", "val_n_tokens", "before_bits_per_byte", "after_bits_per_byte")
 STATUS = {"budget": "finished", "patience": "finished", "landed": "landed"}
 
 
@@ -39,10 +42,12 @@ def conclude(run: AssembledRun, state: LoopState) -> dict[str, Any]:
     run.events.emit("eval", **where, split="val", full=full, **fields)
     results: dict[str, Any] = {f"val_{name}": value for name, value in fields.items()}
     results |= {"full": full, **used(run, state)}
+    if run.facts.before is not None and run.facts.parent is not None:
+        results |= continued(run, state, model)
     run.keeper.write(state, status=STATUS[state.reason], results=results)
     run.events.emit(
         "end", step=state.step, reason=state.reason, best_step=state.watch.best_step, message=closing(run, state, full),
-        **{name: value for name, value in results.items() if name not in ("full", "val_n_bytes", "val_n_tokens")},
+        **{name: value for name, value in results.items() if name not in NOT_IN_END},
     )  # fmt: skip
     plot_run(run.path)
     return results
@@ -63,6 +68,18 @@ def documents(shards: TokenShards) -> Iterator[np.ndarray]:
     for end in np.asarray(shards.document_ends).astype(np.int64).tolist():
         yield shards.tokens[start : end - 1]
         start = end
+
+
+def continued(run: AssembledRun, state: LoopState, model: Transformer) -> dict[str, Any]:
+    """Of a run that started from another: bits per byte on both texts, before and after, said and recorded."""
+    before, parent = run.facts.before, run.facts.parent
+    assert before is not None
+    assert parent is not None
+    tokenizer = run.setup.tokenizer
+    texts, _ = parents_text(Path(parent), tokenizer, cache_dir=run.around.cache_dir)
+    after = measure(model, run.setup.prepared, texts, tokenizer)
+    run.events.emit("note", step=state.step, message=sentence(before, after))
+    return {"before_bits_per_byte": before, "after_bits_per_byte": after}
 
 
 def used(run: AssembledRun, state: LoopState) -> dict[str, Any]:

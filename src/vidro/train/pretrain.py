@@ -31,6 +31,7 @@ from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
 from vidro.train.conclude import conclude
 from vidro.train.defaults import Plan, TextFacts, check_budget, inherited_shape, make_plan, resolved
+from vidro.train.parent import measure, parents_text
 from vidro.train.stop import StopSignal
 from vidro.train.vocabulary import make_tokenizer
 
@@ -141,8 +142,12 @@ def pretrain(
         facts = RunFacts(
             source=str(Path(source).resolve()) if Path(source).exists() else source,
             source_sha256=setup.prepared.source_sha256,
-            parent=None if parent is None else str(parent.path.resolve()),
         )
+        if parent is not None:
+            texts, note = parents_text(parent.path, setup.tokenizer, cache_dir=around.cache_dir)
+            setup = setup if note is None else replace(setup, notes=(*setup.notes, note))
+            before = measure(model, setup.prepared, texts, setup.tokenizer)
+            facts = replace(facts, parent=str(parent.path.resolve()), before=before)
         return _train(path, setup, facts, model=model, around=around)
 
 

@@ -36,5 +36,5 @@ def make_tokenizer(source: str, data: DataOptions, *, say: Callable[[str], None]
     if size is None:
         size = default_vocab_size(sum(len(text.encode("utf-8")) for text in train))
     say(f"making a vocabulary of {size:,} tokens from the training text")
-    trained = train_bpe(train, size)
-    return trained.tokenizer, [trained.note] if trained.note is not None else []
+    tokenizer = train_bpe(train, size)
+    return tokenizer, list(tokenizer.notes)

@@ -1,0 +1,72 @@
+"""Continuing another run's model: its figures on the new text and on its own text, before and after.
+
+A model that goes on reading something else forgets; both numbers say how much was gained and what it cost.
+Not here: loading the parent's model (`pretrain`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from vidro.checkpoint.run import read_record
+from vidro.config.load import from_dict, read_toml
+from vidro.config.schema import PretrainOptions
+from vidro.core.errors import DataError, UsageError
+from vidro.data.prepare import Prepared, prepare
+from vidro.evals.subset import ValSubset
+from vidro.model.transformer import Transformer
+from vidro.text.tokenizer import Tokenizer
+
+WINDOWS = 64  # enough for two digits, quick enough to be taken four times
+
+
+def score(model: Transformer, prepared: Prepared, tokenizer: Tokenizer) -> float:
+    """Bits per byte on an even part of a prepared text's validation half."""
+    subset = ValSubset(
+        prepared.val.tokens,
+        prepared.val.document_ends,
+        tokenizer.token_byte_lengths(),
+        eot_id=tokenizer.eot_id,
+        context_length=model.config.context_length,
+        n_windows=WINDOWS,
+        device=model.head.weight.device,
+    )
+    with torch.no_grad():
+        return subset.evaluate(model).bits_per_byte
+
+
+def parents_text(parent: Path, tokenizer: Tokenizer, *, cache_dir: Path) -> tuple[Prepared | None, str | None]:
+    """The text that the parent was trained on, if it is still there; otherwise why not, in one sentence."""
+    data = read_record(parent).get("data")
+    if data is None:
+        return None, f"{parent} does not say what it was trained on; its own text is not measured."
+    try:
+        options = from_dict(PretrainOptions, read_toml(parent / "run.toml"), where=parent / "run.toml")
+        prepared = prepare(data["source"], tokenizer, cache_dir=cache_dir, options=options.data)
+    except (DataError, UsageError) as problem:
+        return None, f"The parent's own text is not measured ({problem})."
+    if prepared.source_sha256 != data["sha256"]:
+        return None, f"The parent's text {data['source']} has changed since; it is not measured."
+    return prepared, None
+
+
+def measure(
+    model: Transformer, own: Prepared, parents: Prepared | None, tokenizer: Tokenizer
+) -> dict[str, float]:
+    """Bits per byte by text: the run's own and, where it is there, the parent's."""
+    figures = {own.name: score(model, own, tokenizer)}
+    if parents is not None and parents.source_sha256 != own.source_sha256:
+        figures[parents.name] = score(model, parents, tokenizer)
+    return figures
+
+
+def sentence(before: dict[str, float], after: dict[str, float]) -> str:
+    """What continuing did, in words.
+
+    >>> sentence({"poe.txt": 2.4, "tales.txt": 1.5}, {"poe.txt": 1.9, "tales.txt": 1.7})
+    'Bits per byte, before → after: poe.txt 2.400 → 1.900, tales.txt 1.500 → 1.700.'
+    """
+    parts = (f"{name} {value:.3f} → {after[name]:.3f}" for name, value in before.items() if name in after)
+    return f"Bits per byte, before → after: {', '.join(parts)}."
