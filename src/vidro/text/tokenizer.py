@@ -1,0 +1,291 @@
+"""One tokenizer for everybody: text to ids, ids to text, and a directory that `transformers` reads.
+
+A `Tokenizer` *is* a `tokenizer.json`. `tokenizers` is the reference engine that runs it; where a quicker engine is
+proved equal (`fast`), it takes over once there is enough text for building it to pay.
+
+Special tokens. In a text they are text: ``encode("<|endoftext|>")`` gives the pieces of those thirteen characters,
+never the id, so nobody's document can end a document. `transformers` and most servers do the opposite: their tokenizers
+turn such names into ids, because chat templates are rendered to text first. The saved files keep that convention;
+``AutoTokenizer.from_pretrained(run)(text, split_special_tokens=True)`` gives the ids that `encode` gives.
+Nothing is ever put before or after the text.
+
+Not here: making one (`train`), other people's formats (`foreign`), decoding while tokens arrive (`stream`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from vidro.core.errors import TokenizerError
+from vidro.core.files import sha256_bytes, write_json_atomic
+from vidro.text.decoding import TokenTable, changes_text, printable, token_table
+from vidro.text.fast import Engine, Reference, UnknownPiece, fast_engine
+from vidro.text.layout import BYTE_LETTERS
+from vidro.text.patterns import CHARACTER, GPT2, WORD, known_pattern, split_step
+from vidro.text.special import EOT, PAD, SPECIAL_TOKENS, UNK
+
+# Building the quick engine costs as much as encoding this many characters with the reference.
+FAST_FROM_CHARS = 100_000
+
+_EOT_NAMES = (EOT, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]")
+_PAD_NAMES = (PAD, "<pad>", "[PAD]")
+
+
+class Tokenizer:
+    """Strings to ids and back. Make one with `load`, `from_json`, or the functions of `train` and `foreign`.
+
+    kind         "bpe", "words", "chars", "bytes" (home-made), "gpt2", or "other"
+    vocab_size   the largest id plus one; ids are below it
+    special_ids  name to id of every special token
+    lossless     whether decode(encode(text)) == text for every text that encode accepts
+    fingerprint  SHA-256 of the canonical tokenizer.json: the same ids for ever, the same fingerprint
+    notes        what its maker had to say ("the text supports only …"); not saved
+    """
+
+    def __init__(
+        self, spec: dict[str, Any], *, eot: str | None = None, pad: str | None = None, notes: Sequence[str] = ()
+    ) -> None:
+        self._spec = {**spec, "truncation": None, "padding": None, "added_tokens": spec.get("added_tokens") or []}
+        self._named = (eot, pad)
+        self.notes = list(notes)
+        self._engine = _build_engine(self._spec)
+        self._reference = Reference(self._engine, cuttable=known_pattern(self._spec.get("pre_tokenizer")) is not None)
+        self._fast: Engine | None = None
+
+        vocab = self._engine.get_vocab(with_added_tokens=True)
+        added = self._spec["added_tokens"]
+        _check_ids(vocab, added)
+        self.vocab_size: int = max(vocab.values()) + 1
+        self.special_ids: dict[str, int] = {token["content"]: token["id"] for token in added if token["special"]}
+        self._eot_id = _named_id(vocab, eot, _EOT_NAMES)
+        self.pad_id: int | None = _named_id(vocab, pad, _PAD_NAMES)
+        self._table = token_table(self._spec, vocab)
+        self._special_names = {number: name for name, number in self.special_ids.items()}
+        self.kind: str = _kind(self._spec, self.special_ids, self.vocab_size)
+        self.lossless: bool = self._table.joins and not changes_text(self._spec) and _says_unknown(self._spec, vocab)
+
+    # Making, saving
+
+    @classmethod
+    def from_json(cls, text: str, *, eot: str | None = None, pad: str | None = None) -> Tokenizer:
+        """A tokenizer from the text of a tokenizer.json; `eot` and `pad` name tokens where the usual names do not fit.
+
+        Raises TokenizerError when the text is not one.
+        """
+        try:
+            spec = json.loads(text)
+        except json.JSONDecodeError as problem:
+            hint = "The file is cut short or altered."
+            raise TokenizerError(f"this is not valid JSON ({problem})", hint=hint) from None
+        if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
+            hint = "A vocab.json needs its merges.txt: name the directory that holds both."
+            raise TokenizerError("this is JSON, but not a tokenizer.json", hint=hint)
+        return cls(spec, eot=eot, pad=pad)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """A tokenizer from a tokenizer.json or the directory that holds one. Raises TokenizerError."""
+        path = Path(path)
+        file = path / "tokenizer.json" if path.is_dir() else path
+        settings = _read_settings(file.with_name("tokenizer_config.json"))
+        try:
+            return cls.from_json(file.read_text(encoding="utf-8"), eot=settings.get("eos"), pad=settings.get("pad"))
+        except FileNotFoundError:
+            raise TokenizerError("there is no such file", where=file) from None
+        except UnicodeDecodeError as problem:
+            raise TokenizerError(f"this is not UTF-8 text (byte {problem.start})", where=file) from None
+        except TokenizerError as problem:
+            raise TokenizerError(problem.what, where=file, hint=problem.hint) from None
+
+    def to_json(self) -> str:
+        """The tokenizer.json; `from_json` of it is this tokenizer again, fingerprint and all."""
+        return json.dumps(self._spec, ensure_ascii=False)
+
+    def save(self, directory: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, each in one step. Raises StorageError."""
+        names = {number: name for name, number in self._engine.get_vocab(with_added_tokens=True).items()}
+        settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        if self._eot_id is not None:
+            settings |= {"bos_token": names[self._eot_id], "eos_token": names[self._eot_id]}
+        if self.pad_id is not None:
+            settings["pad_token"] = names[self.pad_id]
+        if UNK in self.special_ids:
+            settings["unk_token"] = UNK
+        write_json_atomic(directory / "tokenizer.json", self._spec)
+        write_json_atomic(directory / "tokenizer_config.json", settings)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokenizer.json, keys sorted."""
+        return sha256_bytes(json.dumps(self._spec, sort_keys=True, separators=(",", ":")).encode())
+
+    @property
+    def eot_id(self) -> int:
+        """The id that ends a document. Raises TokenizerError when the vocabulary has none."""
+        if self._eot_id is None:
+            hint = 'Say which token it is as "eos_token" in tokenizer_config.json.'
+            raise TokenizerError("this tokenizer has no end-of-text token", hint=hint)
+        return self._eot_id
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"spec": self._spec, "eot": self._named[0], "pad": self._named[1], "notes": self.notes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["spec"], eot=state["eot"], pad=state["pad"], notes=state["notes"])
+
+    def __repr__(self) -> str:
+        return f"<Tokenizer {self.kind}, {self.vocab_size} tokens>"
+
+    # Text to ids
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`. Raises TokenizerError for a piece that the vocabulary lacks, naming it and its offset."""
+        return self.encode_batch([text])[0].tolist()
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of each text as a uint32 array; on one core. Raises TokenizerError, as `encode` does."""
+        if self._fast is None and sum(map(len, texts)) >= FAST_FROM_CHARS:
+            self._fast = fast_engine(self._spec, self._engine, self._reference) or self._reference
+        engine = self._reference if self._fast is None else self._fast
+        encoded: list[np.ndarray] = []
+        for text in texts:
+            try:
+                encoded.append(engine.encode(text))
+            except (UnknownPiece, UnicodeEncodeError) as problem:
+                where = f"text {len(encoded)}" if len(texts) > 1 else None
+                raise self._unencodable(problem, where) from None
+        return encoded
+
+    def _unencodable(self, problem: UnknownPiece | UnicodeEncodeError, where: str | None) -> TokenizerError:
+        if isinstance(problem, UnicodeEncodeError):
+            what = f"U+{ord(problem.object[problem.start]):04X} at offset {problem.start} is half a surrogate pair"
+            return TokenizerError(what, where=where, hint="Read the text again with the encoding it was written in.")
+        piece, hint = problem.piece, 'Allow it to become <|unk|> (--unk), or train a "bpe" tokenizer, which knows all.'
+        name = f"the character {piece!r} (U+{ord(piece):04X})" if len(piece) == 1 else f"the word {piece!r}"
+        return TokenizerError(f"{name} at offset {problem.offset} is not in the vocabulary", where=where, hint=hint)
+
+    # Ids to text
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = False) -> str:
+        """The text of `ids`. Bytes that are not UTF-8 become U+FFFD; special tokens their names, unless skipped.
+
+        Raises TokenizerError for an id that is not in the vocabulary.
+        """
+        numbers = ids.tolist() if isinstance(ids, np.ndarray) else [int(number) for number in ids]
+        if skip_special:
+            numbers = [number for number in numbers if not self.is_special(number)]
+        try:
+            data = b"".join([self._table.bytes_of[number] for number in numbers])
+        except KeyError as problem:
+            raise self._no_such_id(problem.args[0]) from None
+        if not self._table.joins:
+            return self._engine.decode(numbers, skip_special_tokens=False)
+        return data.decode("utf-8", errors="replace")
+
+    def token_bytes(self, number: int) -> bytes:
+        """The UTF-8 bytes of text that this id stands for; none for special tokens. Raises TokenizerError."""
+        return b"" if self.is_special(number) else self.shown_bytes(number)
+
+    def token_byte_lengths(self) -> np.ndarray:
+        """For every id the number of bytes it stands for: int32 [V]; 0 for special tokens and unused ids."""
+        lengths = np.zeros(self.vocab_size, dtype=np.int32)
+        for number, data in self._table.bytes_of.items():
+            lengths[number] = 0 if self.is_special(number) else len(data)
+        return lengths
+
+    def token_text(self, number: int) -> str:
+        """One token for people to look at: a half character as \\xe2, never as the replacement character."""
+        return printable(self.shown_bytes(number))
+
+    def shown_bytes(self, number: int) -> bytes:
+        """What `decode` shows of this id: as `token_bytes`, but a special token's name. Raises TokenizerError."""
+        if number not in self._table.bytes_of:
+            raise self._no_such_id(number)
+        return self._table.bytes_of[number]
+
+    def is_special(self, number: int) -> bool:
+        """Whether the id is a special token's."""
+        return number in self._special_names
+
+    @property
+    def table(self) -> TokenTable:
+        """What every id stands for."""
+        return self._table
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The `model` part of the tokenizer.json: read it, never change it."""
+        return self._spec["model"]
+
+    def _no_such_id(self, number: int) -> TokenizerError:
+        return TokenizerError(f"id {number} is not in the vocabulary", hint=f"Ids go from 0 to {self.vocab_size - 1}.")
+
+
+def _build_engine(spec: dict[str, Any]) -> tokenizers.Tokenizer:
+    try:
+        engine = tokenizers.Tokenizer.from_str(json.dumps(spec))
+    except Exception as problem:  # the library raises bare Exception
+        what = f"this tokenizer.json cannot be used ({str(problem).splitlines()[0]})"
+        raise TokenizerError(what, hint="The file is cut short, altered, or from a newer version.") from None
+    engine.encode_special_tokens = True
+    return engine
+
+
+def _check_ids(vocab: dict[str, int], added: list[dict[str, Any]]) -> None:
+    """The library renumbers added tokens that leave a gap, without a word; that would shift every id."""
+    if not vocab:
+        raise TokenizerError("this tokenizer.json has an empty vocabulary")
+    if len(set(vocab.values())) < len(vocab):
+        raise TokenizerError("two tokens of this vocabulary have the same id")
+    for token in added:
+        if vocab.get(token["content"]) != token["id"]:
+            raise TokenizerError(f"the added token {token['content']!r} cannot have the id {token['id']}")
+
+
+def _named_id(vocab: dict[str, int], name: str | None, usual: Sequence[str]) -> int | None:
+    if name is not None and name not in vocab:
+        raise TokenizerError(f"tokenizer_config.json names the token {name!r}, which the vocabulary lacks")
+    return next((vocab[each] for each in (name, *usual) if each is not None and each in vocab), None)
+
+
+def _says_unknown(spec: dict[str, Any], vocab: dict[str, int]) -> bool:
+    """Whether nothing is lost in silence: all bytes are known, or what is unknown is an error."""
+    model = spec["model"]
+    if model["type"] == "WordLevel":
+        return model.get("unk_token") not in vocab
+    return model["type"] == "BPE" and vocab.keys() >= set(BYTE_LETTERS)
+
+
+def _kind(spec: dict[str, Any], special: dict[str, int], vocab_size: int) -> str:
+    model, cutter = spec["model"], spec.get("pre_tokenizer")
+    home_made = [special.get(name) for name in SPECIAL_TOKENS] == list(range(vocab_size - 16, vocab_size))
+    if model["type"] == "WordLevel" and home_made:
+        return {WORD: "words", CHARACTER: "chars"}.get(_split_pattern(cutter), "other")
+    if model["type"] == "BPE" and home_made:
+        return "bpe" if known_pattern(cutter) is not None else "bytes"
+    is_gpt2 = model["type"] == "BPE" and special == {EOT: 50_256} and known_pattern(cutter) == GPT2
+    return "gpt2" if is_gpt2 else "other"
+
+
+def _split_pattern(cutter: dict[str, Any] | None) -> str:
+    pattern = (cutter or {}).get("pattern", {}).get("Regex", "")
+    return pattern if cutter == split_step(pattern) else ""
+
+
+def _read_settings(path: Path) -> dict[str, str]:
+    """The names of the end and padding tokens in a tokenizer_config.json, if there is one."""
+    if not path.is_file():
+        return {}
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise TokenizerError(f"this is not valid JSON ({problem})", where=path) from None
+    tokens = {key: settings.get(f"{key}_token") for key in ("eos", "pad")}
+    plain = {key: token.get("content") if isinstance(token, dict) else token for key, token in tokens.items()}
+    return {key: token for key, token in plain.items() if isinstance(token, str)}
