@@ -52,9 +52,9 @@ def check_one_budget(budget: BudgetOptions) -> None:
     """Raise UsageError unless exactly one budget is said (asked before torch is imported)."""
     said = [item.name for item in fields(budget) if getattr(budget, item.name) is not None]
     if len(said) != 1:
-        what = f"{' and '.join(f'--{name}' for name in said)} contradict each other" if said else "how long to train is not said"
-        hint = "Say one of --minutes, --tokens, --steps, --epochs; for example --minutes 10."
-        raise UsageError(what, hint=hint)
+        both = " and ".join(f"--{name}" for name in said)
+        what = f"{both} contradict each other" if said else "how long to train is not said"
+        raise UsageError(what, hint="Say one of --minutes, --tokens, --steps, --epochs; for example --minutes 10.")
 
 
 def sampling_options(said: Mapping[str, Any]) -> SamplingOptions:

@@ -50,7 +50,7 @@ def evaluate(
     if json:
         print_json({"text": text, **scores[0]} if len(scores) == 1 else {"text": text, "results": scores})
     else:
-        show(text, scores)
+        show_scores(text, scores)
     return 0
 
 
@@ -64,10 +64,10 @@ def plain_score(score: Any) -> dict[str, Any]:
     return fields
 
 
-def show(text: str, scores: list[dict[str, Any]]) -> None:
+def show_scores(text: str, scores: list[dict[str, Any]]) -> None:
     """The figures as a table, one run a line, the best first when there are several."""
     from vidro.api.words import human_bytes
-    from vidro.cli.terminal import stdout_console, table
+    from vidro.cli.terminal import show, table
 
     figures = ("bits/byte", "nats/byte", "nats/token", "perplexity", "tokens")
     grid = table("run", *figures, right=figures)
@@ -80,9 +80,8 @@ def show(text: str, scores: list[dict[str, Any]]) -> None:
             f"{score['perplexity']:,.2f}",
             f"{score['n_tokens']:,}",
         )
-    console = stdout_console()
     stride = f", windows overlap, stride {scores[0]['stride']}" if "stride" in scores[0] else ""
-    console.print(f"{text}: {human_bytes(scores[0]['n_bytes'])}{stride}", markup=False)
-    console.print(grid)
+    print(f"{text}: {human_bytes(scores[0]['n_bytes'])}{stride}")
+    show(grid)
     if len({score["n_tokens"] for score in scores}) > 1:
-        console.print("The runs cut the text into different tokens: compare bits/byte, not perplexity.", style="dim")
+        print("The runs cut the text into different tokens: compare bits/byte, not perplexity.")

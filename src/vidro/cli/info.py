@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from vidro.cli.apps import make_app
 from vidro.cli.options import FLAGS, Json, takes
-from vidro.cli.terminal import facts, note, print_json, stdout_console
+from vidro.cli.terminal import facts, note, print_json, show
 
 app = make_app(
     "info",
@@ -44,7 +44,7 @@ def info(*, measure: Measure = True, json: Json = False) -> int:
     if json:
         print_json(found)
     else:
-        stdout_console().print(facts(describe(found)))
+        show(facts(describe(found)))
     return 0
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from vidro.cli.apps import make_app, subcommand
 from vidro.cli.options import Json, RunName, Runs, Yes, at_least_one
-from vidro.cli.terminal import facts, note, print_json, stdout_console, table
+from vidro.cli.terminal import facts, note, print_json, show, table
 
 app = make_app(
     "runs",
@@ -37,12 +37,12 @@ def list_(folder: Folder = Path("runs"), /, *, json: Json = False) -> int:
     grid = table("run", "status", "text", "parameters", "steps", "bits/byte", "perplexity", right=NUMBERS)
     for run in found:
         grid.add_row(*row(run))
-    stdout_console().print(grid)
+    show(grid)
     return 0
 
 
 @subcommand(app, "vidro runs show RUN")
-def show(run: RunName, /, *, json: Json = False) -> int:
+def show_(run: RunName, /, *, json: Json = False) -> int:
     """One run: what it is, where it comes from, what it reached."""
     from vidro.api.run import load
     from vidro.config.load import to_dict
@@ -52,15 +52,13 @@ def show(run: RunName, /, *, json: Json = False) -> int:
     if json:
         print_json({**found, "record": opened.record, "settings": to_dict(opened.settings)})
         return 0
-    console = stdout_console()
-    console.print(facts(describe(found, opened)))
+    show(facts(describe(found, opened)))
     samples = opened.samples()
     if samples:
         from vidro.cli.progress import sample_text
 
-        console.print("\nWhat it wrote while it learned:", style="bold")
-        for sample in [samples[0], samples[-1]] if len(samples) > 1 else samples:
-            console.print(sample_text(sample))
+        chosen = [samples[0], samples[-1]] if len(samples) > 1 else samples
+        show("\n[bold]What it wrote while it learned:[/bold]", *(sample_text(sample) for sample in chosen))
     return 0
 
 
@@ -83,7 +81,7 @@ def compare(*runs: Runs, json: Json = False) -> int:
         grid.add_section()
     for name, values in different.items():
         grid.add_row(f"--{name.replace('_', '-')}", *(show_value(value) for value in values))
-    stdout_console().print(grid)
+    show(grid)
     note("Perplexity can only be compared between runs with the same tokenizer; bits/byte always can.")
     return 0
 

@@ -57,6 +57,17 @@ def stdout_console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
+def show(*renderables: Any) -> None:
+    """Print tables and texts on stdout; into files and pipes without the blanks that fill a line."""
+    console = stdout_console()
+    if console.is_terminal:
+        console.print(*renderables, sep="\n")
+        return
+    with console.capture() as captured:
+        console.print(*renderables, sep="\n")
+    print("\n".join(line.rstrip() for line in captured.get().split("\n")), end="", flush=True)
+
+
 def stderr_console() -> Console:
     """Rich on stderr."""
     from rich.console import Console
