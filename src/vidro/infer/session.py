@@ -78,7 +78,10 @@ class Generation:
     """Tokens of this text by the seconds it took, prompt included."""
 
     top: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+    """For each of `ids` the most probable (id, nats), where they were asked for."""
+
     notes: list[str] = field(default_factory=list)
+    """Sentences for the person."""
 
 
 def fresh_seed() -> int:
@@ -207,8 +210,8 @@ class Writer:
         self.options, self.seed = options, seed
         self.context_length = session.context_length
         self.decoder, self.stops = StreamDecoder(tokenizer), StopStrings(options.stop)
-        if not tokenizer.decodes_by_bytes:
-            for number in self.prompt_ids:  # such tokenizers write a token differently at the head of a text
+        if not tokenizer.table.joins:
+            for number in self.prompt_ids[-8:]:  # such tokenizers write a token differently at the head of a text
                 self.decoder.push(number)
         self.started_s = self.seconds = 0.0
         self.text, self.finish_reason = "", ""
@@ -228,7 +231,8 @@ class Writer:
         if finish != "eos":
             self.ids.append(step.id)
             self.logprobs_nats.append(step.logprob_nats)
-            self.top.append(step.top)
+            if step.top:
+                self.top.append(step.top)
             shown = self.stops.push(self.decoder.push(step.id))
         if finish is not None:
             shown += self.stops.push(self.decoder.flush()) + self.stops.flush()
