@@ -57,6 +57,7 @@ class Tokenizer:
         self._engine = _build_engine(self._spec)
         self._reference = Reference(self._engine, cuttable=known_pattern(self._spec.get("pre_tokenizer")) is not None)
         self._fast: Engine | None = None
+        self._n_encoded_chars = 0
 
         vocab = self._engine.get_vocab(with_added_tokens=True)
         added = self._spec["added_tokens"]
@@ -149,8 +150,9 @@ class Tokenizer:
         return self.encode_batch([text])[0].tolist()
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The ids of each text as a uint32 array; on one core. Raises TokenizerError, as `encode` does."""
-        if self._fast is None and sum(map(len, texts)) >= FAST_FROM_CHARS:
+        """The ids of each text as a uint32 array; one core does it. Raises TokenizerError, as `encode` does."""
+        self._n_encoded_chars += sum(map(len, texts))
+        if self._fast is None and self._n_encoded_chars >= FAST_FROM_CHARS:
             self._fast = fast_engine(self._spec, self._engine, self._reference) or self._reference
         engine = self._reference if self._fast is None else self._fast
         encoded: list[np.ndarray] = []
@@ -167,7 +169,8 @@ class Tokenizer:
             what = f"U+{ord(problem.object[problem.start]):04X} at offset {problem.start} is half a surrogate pair"
             return TokenizerError(what, where=where, hint="Read the text again with the encoding it was written in.")
         piece, hint = problem.piece, 'Allow it to become <|unk|> (--unk), or train a "bpe" tokenizer, which knows all.'
-        name = f"the character {piece!r} (U+{ord(piece):04X})" if len(piece) == 1 else f"the word {piece!r}"
+        is_word = len(piece) > 1 or (self.kind == "words" and piece.isalnum())
+        name = f"the word {piece!r}" if is_word else f"the character {piece!r} (U+{ord(piece):04X})"
         return TokenizerError(f"{name} at offset {problem.offset} is not in the vocabulary", where=where, hint=hint)
 
     # Ids to text
