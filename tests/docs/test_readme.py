@@ -1,0 +1,186 @@
+"""What the README and the pages of `docs/` say, run: commands parse, quick ones work, snippets fit, sums are right.
+
+A command is a line that begins with ``vidro`` in a ``sh`` block. All are parsed by the real command line and, where
+they train, checked as wishes; those that take no time run in a folder that holds the files the pages speak of.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import doctest
+import importlib
+import inspect
+import io
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vidro
+from vidro.cli.main import COMMANDS, EXAMPLES, main
+from vidro.core import errors
+from vidro.data.tinyworld import text
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+QUICK = ("data list", "data show", "runs list", "tokenizer train", "--help", "--dry-run")
+NEEDS_A_RUN = ("last", "book-1", "book-2")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return [body for found, body in FENCE.findall(page.read_text(encoding="utf-8")) if found == language]
+
+
+def commands(page: Path) -> list[str]:
+    """The vidro commands of a page, without comments and without what stands before a ``&&``."""
+    lines = [line.split("&&")[-1].strip() for body in blocks(page, "sh") for line in body.splitlines()]
+    return [re.sub(r"\s+#.*", "", line) for line in lines if line.startswith("vidro ")]
+
+
+TAUGHT = [(page.name, command) for page in PAGES for command in commands(page)]
+ADVERTISED = [("main.py", command) for command, _ in EXAMPLES]
+ALL_COMMANDS = sorted(set(TAUGHT + ADVERTISED))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with the texts that the pages speak of, and a cache of its own."""
+    for name in ("book.txt", "other-book.txt", "new.txt", "the-verdict.txt", "books/one.txt", "books/two.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text(len(name), 60_000), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIDRO_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def parse(command: str) -> inspect.BoundArguments | None:
+    """What the real command line makes of a command, without running it. Raises what it would say is wrong."""
+    words = shlex.split(command)[1:]
+    if words[0].startswith("-"):
+        assert words in (["--help"], ["--version"]), command
+        return None
+    assert words[0] in COMMANDS, f"there is no command {words[0]}"
+    app = importlib.import_module(f"vidro.cli.{words[0]}").app
+    if "--help" in words:
+        return None
+    return app.parse_args(words[1:], exit_on_error=False, print_error=False)[1]
+
+
+def test_the_pages_teach_commands() -> None:
+    assert len(TAUGHT) >= 30
+    assert {shlex.split(command)[1] for _, command in TAUGHT} >= set(COMMANDS) - {"info"}
+
+
+@pytest.mark.parametrize(("page", "command"), ALL_COMMANDS, ids=lambda value: value)
+def test_every_command_is_one(page: str, command: str, desk: Path) -> None:
+    bound = parse(command)
+    if bound is not None and shlex.split(command)[1] == "pretrain":
+        check_wish(bound)
+
+
+def check_wish(bound: inspect.BoundArguments) -> None:
+    """The settings of a ``vidro pretrain`` fit together."""
+    from vidro.api.pretrain import request
+
+    settings = {name: value for name, value in bound.arguments.items() if name not in ("file", "dry_run", "json")}
+    settings |= settings.pop("settings", {})
+    request(bound.arguments.get("file"), {k: v for k, v in settings.items() if k != "debug"})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for _, command in ALL_COMMANDS if any(word in command for word in QUICK)]
+    + ["vidro --help", "vidro --version", *(f"vidro {name} --help" for name in COMMANDS)],
+)
+def test_quick_commands_run(command: str, desk: Path) -> None:
+    if any(word in shlex.split(command) for word in NEEDS_A_RUN):
+        pytest.skip("needs a trained run; the journey tests have one")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(shlex.split(command)[1:])
+    assert code == 0, err.getvalue()
+    assert out.getvalue().strip() or err.getvalue().strip()
+
+
+def test_the_readme_lists_the_commands_that_exist() -> None:
+    rows = re.findall(r"^\| `vidro (\w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == list(COMMANDS)
+
+
+def test_the_readme_draws_the_floors_that_are_enforced() -> None:
+    contract = re.search(r"layers = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.DOTALL)
+    assert contract is not None
+    floors = [re.sub(r"vidro\.", "", floor) for floor in re.findall(r'"([^"]+)"', contract[1])]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^\d  (\w+(?: \| \w+)?)  ", readme, re.MULTILINE)
+    assert drawn == floors
+
+
+def test_flags_named_on_the_pages_exist() -> None:
+    known = {"--help", "--version"}
+    for name in COMMANDS:
+        app = importlib.import_module(f"vidro.cli.{name}").app
+        for part in [app, *(app[each] for each in app if not each.startswith("-"))]:
+            if part.default_command is not None:
+                known |= {flag for argument in part.assemble_argument_collection() for flag in argument.names}
+    for page in PAGES:
+        for flag in re.findall(r"`(--[a-z][a-z0-9-]*)", page.read_text(encoding="utf-8")):
+            assert flag in known, f"{page.name} names {flag}"
+
+
+def test_the_errors_page_lists_the_error_tree() -> None:
+    tree = {
+        name for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.VidroError) and kind is not errors.VidroError
+    }  # fmt: skip
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+Error)` \|", page, re.MULTILINE)) == tree
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_sums_on_the_pages_are_right(page: Path) -> None:
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(verbose=False)
+    for number, body in enumerate(blocks(page, "python")):
+        test = parser.get_doctest(body, {}, f"{page.name}[{number}]", str(page), 0)
+        problems = io.StringIO()
+        runner.run(test, out=problems.write)
+        assert runner.summarize(verbose=False).failed == 0, problems.getvalue()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_on_the_pages_fits_the_real_names(page: Path) -> None:
+    for body in blocks(page, "python"):
+        if ">>>" not in body:
+            check_calls(ast.parse(body))
+
+
+def check_calls(tree: ast.Module) -> None:
+    """Every call of ``vidro.name(…)`` and of a method of ``run`` fits the signature; every keyword exists."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        owner: Any = None
+        if isinstance(node.func.value, ast.Name):
+            owner = {"vidro": vidro, "run": vidro.Run}.get(node.func.value.id)
+        elif isinstance(node.func.value, ast.Call) and ast.unparse(node.func.value.func) in (
+            "vidro.load",
+            "vidro.pretrain",
+        ):
+            owner = vidro.Run
+        if owner is None:
+            continue
+        function = getattr(owner, node.func.attr)
+        values = [None] * (len(node.args) + (owner is vidro.Run))
+        keywords = {keyword.arg: None for keyword in node.keywords if keyword.arg is not None}
+        signature = inspect.signature(function)
+        signature.bind(*values, **keywords)
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+            from vidro.api.settings import sampling_options
+
+            sampling_options({name: 1 for name in keywords if name not in signature.parameters})
