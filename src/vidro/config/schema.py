@@ -178,7 +178,8 @@ class TrainOptions(Settings):
     threads: int | None = setting(None, "CPU threads.", ge=1)
     device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: str = setting(
-        "auto", "auto (bf16 on GPUs that have it, else fp32), fp32, bf16 or fp16.",
+        "auto",
+        "auto (bf16 on GPUs that have it, else fp32), fp32, bf16 or fp16.",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "Compile the model with torch.compile (needs a C++ compiler).")

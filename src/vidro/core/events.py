@@ -26,7 +26,7 @@ class EventStream:
         self._clock = clock
         self._started_s = clock()
 
-    def emit(self, kind: str, **fields: Any) -> Event:
+    def emit(self, kind: str, /, **fields: Any) -> Event:
         """Send one event and return it."""
         event: Event = {"event": kind, "time_s": round(self._clock() - self._started_s, 3), **fields}
         for sink in self._sinks:

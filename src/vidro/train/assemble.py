@@ -294,7 +294,7 @@ def start_fields(run: AssembledRun) -> dict[str, Any]:
         "budget": budget,
         "seed": train.seed,
         "threads": run.facts.threads,
-        "device": str(run.loop.model.head.weight.device),
+        "device": str(run.keeper.model.head.weight.device),
         "precision": train.precision,
         "train_tokens": prepared.train.n_tokens,
         "val_tokens": prepared.val.n_tokens,

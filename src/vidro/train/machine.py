@@ -33,10 +33,10 @@ class MatmulPeak:
             self._left, self._right = (
                 torch.randn(PEAK_SIZE, PEAK_SIZE, generator=generator).to(self.device) for _ in range(2)
             )
-            self._left @ self._right  # the first product wakes the threads
+            torch.mm(self._left, self._right)  # the first product wakes the threads
         self._wait()
         started = self.clock()
-        self._left @ self._right
+        torch.mm(self._left, self._right)
         self._wait()
         self.samples.append(2 * PEAK_SIZE**3 / max(self.clock() - started, 1e-9))
         return statistics.median(self.samples)

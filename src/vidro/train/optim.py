@@ -58,22 +58,17 @@ class AdamW:
         s = self.settings
         self.steps += 1
         lr = s.lr * multiplier
-        used = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        if not used:
-            return
-        weights = [self.parameters[i] for i in used]
-        gradients = [parameter.grad for parameter in weights]
-        mean, square = [self.mean[i] for i in used], [self.square[i] for i in used]
-        matrices = [weight for weight in weights if weight.ndim >= 2]
-        if s.weight_decay and matrices:
-            torch._foreach_mul_(matrices, 1 - lr * s.weight_decay)
-        torch._foreach_lerp_(mean, gradients, 1 - s.beta1)
-        torch._foreach_mul_(square, s.beta2)
-        torch._foreach_addcmul_(square, gradients, gradients, 1 - s.beta2)
-        root = torch._foreach_sqrt(square)
-        torch._foreach_div_(root, (1 - s.beta2**self.steps) ** 0.5)
-        torch._foreach_add_(root, s.eps)
-        torch._foreach_addcdiv_(weights, mean, root, -lr / (1 - s.beta1**self.steps))
+        mean_bias, square_bias = 1 - s.beta1**self.steps, 1 - s.beta2**self.steps
+        for weight, mean, square in zip(self.parameters, self.mean, self.square, strict=True):
+            gradient = weight.grad
+            if gradient is None:
+                continue
+            if weight.ndim >= 2:
+                weight.mul_(1 - lr * s.weight_decay)
+            mean.lerp_(gradient, 1 - s.beta1)
+            square.mul_(s.beta2).addcmul_(gradient, gradient, value=1 - s.beta2)
+            root = square.sqrt().div_(square_bias**0.5).add_(s.eps)
+            weight.addcdiv_(mean, root, value=-lr / mean_bias)
 
     def tensors(self) -> dict[str, Tensor]:
         """State by name, for checkpoints (no copies)."""
@@ -99,15 +94,15 @@ class Muon:
         s = self.settings
         lr = s.muon_lr * multiplier
         for stack, momentum in zip(self.stacks, self.momentum, strict=True):
-            weights = [parameter for _, parameter in stack]
+            weights = [weight for _, weight in stack]
             gradient = torch.stack([w.grad if w.grad is not None else torch.zeros_like(w) for w in weights])
             momentum.lerp_(gradient, 1 - s.momentum)
             update = orthogonalise(gradient.lerp_(momentum, s.momentum), iterations=s.iterations)  # Nesterov
             rows, columns = update.shape[1:]
-            if s.weight_decay:
-                torch._foreach_mul_(weights, 1 - lr * s.weight_decay)
             # A tall matrix gets a longer step, so that each output moves as much as in a square one.
-            torch._foreach_add_(weights, list(update.unbind()), alpha=-lr * max(1.0, rows / columns) ** 0.5)
+            length = lr * max(1.0, rows / columns) ** 0.5
+            for weight, direction in zip(weights, update, strict=True):
+                weight.mul_(1 - lr * s.weight_decay).sub_(direction, alpha=length)
 
     def tensors(self) -> dict[str, Tensor]:
         """State by name, for checkpoints (views into the stacks)."""

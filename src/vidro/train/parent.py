@@ -52,9 +52,7 @@ def parents_text(parent: Path, tokenizer: Tokenizer, *, cache_dir: Path) -> tupl
     return prepared, None
 
 
-def measure(
-    model: Transformer, own: Prepared, parents: Prepared | None, tokenizer: Tokenizer
-) -> dict[str, float]:
+def measure(model: Transformer, own: Prepared, parents: Prepared | None, tokenizer: Tokenizer) -> dict[str, float]:
     """Bits per byte by text: the run's own and, where it is there, the parent's."""
     figures = {own.name: score(model, own, tokenizer)}
     if parents is not None and parents.source_sha256 != own.source_sha256:

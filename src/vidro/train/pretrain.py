@@ -25,15 +25,19 @@ from vidro.config.schema import PretrainOptions
 from vidro.core.errors import CheckpointError, RunError
 from vidro.core.events import EventStream, JsonlSink, Sink
 from vidro.core.files import read_json, write_text_atomic
+from vidro.data.documents import STDIN
+from vidro.data.foreign import is_shards
 from vidro.data.prepare import Prepared, prepare
+from vidro.data.survey import TextSource, open_source
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
 from vidro.train.conclude import conclude
 from vidro.train.defaults import Plan, TextFacts, check_budget, inherited_shape, make_plan, resolved
+from vidro.train.machine import physical_threads
 from vidro.train.parent import measure, parents_text
 from vidro.train.stop import StopSignal
-from vidro.train.vocabulary import make_tokenizer
+from vidro.train.vocabulary import make_tokenizer, tokenizer_of_shards
 
 Clock = Callable[[], float]
 
@@ -80,35 +84,44 @@ def set_up(
     *,
     cache_dir: Path,
     parent: OpenedRun | None = None,
-    say: Callable[[str], None] = lambda message: None,
+    say: Callable[[str], object] = lambda message: None,
 ) -> Setup:
     """Read, split and tokenize the text and make the plan; writes nothing but the cache.
 
     Raises DataError for a text and UsageError for settings that cannot be used.
     """
     check_budget(options.budget)
+    text = source if is_shards(source) else open_source(source, options.data, cache_dir=cache_dir)
     notes: list[str] = []
-    if parent is None:
-        tokenizer, note = make_tokenizer(source, options.data, say=say)
-        notes += note
-        shape = None
-    else:
+    shape = None
+    if parent is not None:
         tokenizer = load_tokenizer(parent)
         config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
         shape = inherited_shape(options.model, config)
-    say("cutting the text into tokens")
-    prepared = prepare(source, tokenizer, cache_dir=cache_dir, options=options.data)
-    notes += prepared.notes
+    elif isinstance(text, TextSource):
+        tokenizer, notes = make_tokenizer(text, options.data, say=say)
+    else:
+        tokenizer = tokenizer_of_shards(Path(source), options.data)
+    say("Cutting the text into tokens.")
+    prepared = prepare(text, tokenizer, cache_dir=cache_dir, options=options.data, processes=physical_threads())
+    notes = [*prepared.notes, *notes]
     facts = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
     plan = make_plan(options, facts, shape=shape)
     return Setup(
-        source=source,
+        source=lasting(source, text),
         options=resolved(options, plan),
         plan=plan,
         tokenizer=tokenizer,
         prepared=prepared,
         notes=tuple(notes),
     )
+
+
+def lasting(source: str, text: str | TextSource) -> str:
+    """The source as a resume can find it: absolute, and the cached copy of what came through standard input."""
+    if source == STDIN and isinstance(text, TextSource):
+        return str(text.files[0].path.resolve())
+    return str(Path(source).resolve()) if Path(source).exists() else source
 
 
 def pretrain(
@@ -140,7 +153,7 @@ def pretrain(
         model = Transformer(setup.plan.model) if parent is None else _parent_model(parent, setup.plan)
         write_text_atomic(path / "run.toml", _run_toml(setup))
         facts = RunFacts(
-            source=str(Path(source).resolve()) if Path(source).exists() else source,
+            source=setup.source,
             source_sha256=setup.prepared.source_sha256,
         )
         if parent is not None:
@@ -173,7 +186,9 @@ def resume(
             facts = replace(facts, training_s=None if facts.training_s is None else facts.training_s + 60 * more)
             write_text_atomic(path / "run.toml", _toml_text(facts.source, options))
         tokenizer = Tokenizer.load(path)
-        prepared = prepare(facts.source, tokenizer, cache_dir=around.cache_dir, options=options.data)
+        prepared = prepare(
+            facts.source, tokenizer, cache_dir=around.cache_dir, options=options.data, processes=physical_threads()
+        )
         if prepared.source_sha256 != facts.source_sha256:
             hint = "Put the old text back, or start a new run with --from."
             raise RunError(f"{facts.source} has changed since this run began", where=path, hint=hint)
@@ -301,4 +316,3 @@ def exit_code(result: PretrainResult) -> int:
     if result.signum is None:
         return 0
     return 128 + (result.signum if result.signum in (signal.SIGINT, signal.SIGTERM) else signal.SIGINT)
-

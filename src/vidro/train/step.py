@@ -95,8 +95,8 @@ def train_step(
     if not math.isfinite(mean):
         raise TrainingError(f"the loss became {mean}")
     if scale != 1.0:
-        torch._foreach_div_([p.grad for p in optimizer.parameters if p.grad is not None], scale)
-    norm = gradient_norm(optimizer.parameters)
+        multiply(gradients(optimizer.parameters), 1 / scale)
+    norm = torch.nn.utils.get_total_norm(gradients(optimizer.parameters)).item()
     if scaler is not None:
         overflow = not math.isfinite(norm)
         scaler.update(overflow)
@@ -106,12 +106,17 @@ def train_step(
         raise TrainingError(f"the gradient became {norm}")
     clipped = 0 < settings.clip < norm
     if clipped:
-        torch._foreach_mul_([p.grad for p in optimizer.parameters if p.grad is not None], settings.clip / norm)
+        multiply(gradients(optimizer.parameters), settings.clip / norm)
     optimizer.step(multiplier)
     return StepReport(mean, norm, clipped)
 
 
-def gradient_norm(parameters: list[nn.Parameter]) -> float:
-    """Euclidean norm of all gradients together."""
-    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
-    return torch.stack([norm.float() for norm in norms]).norm().item()
+def gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+    """The gradients that are there."""
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def multiply(tensors: list[Tensor], factor: float) -> None:
+    """Scale all of them in place."""
+    for tensor in tensors:
+        tensor.mul_(factor)
