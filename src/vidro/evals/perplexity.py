@@ -22,7 +22,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,10 +32,8 @@ from torch import Tensor
 from vidro.core.errors import DataError, UsageError
 from vidro.core.shapes import Int
 from vidro.model.loss import IGNORE, lm_loss
-
-if TYPE_CHECKING:
-    from vidro.model.transformer import Transformer
-    from vidro.text.tokenizer import Tokenizer
+from vidro.model.transformer import Transformer
+from vidro.text.tokenizer import Tokenizer
 
 Ids = NDArray[np.integer]
 Window = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets of one length; IGNORE = not counted here
