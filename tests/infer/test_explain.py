@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from vidro.config.schema import ModelConfig, SamplingOptions
 from vidro.core.errors import UsageError
-from vidro.infer.explain import Explanation, explain
+from vidro.infer.explain import Explanation, explain, explanations
 from vidro.infer.explain_text import WIDTH, display_width, percent, quoted, render, table
 from vidro.infer.session import Session
 from vidro.model.transformer import Transformer
@@ -52,6 +53,17 @@ def test_it_chooses_the_token_that_the_session_chooses(family, options, tokenize
         assert np.log(told.stages[0].probabilities[told.chosen]) == pytest.approx(piece.logprob_nats, abs=1e-4)
         start, end = told.chosen_span
         assert told.u is None if options.greedy else start <= told.u < end
+
+
+def test_one_token_after_another_is_the_sessions_text(tokenizer):
+    """Past a full context of 32, too."""
+    model = random_model("qwen3", tokenizer.vocab_size)
+    for options in (ALL, SamplingOptions(greedy=True, repetition_penalty=1.3)):
+        options = replace(options, max_tokens=40)
+        (said,) = Session(model, tokenizer).generate(["the fox"], options)
+        told = list(explanations(model, tokenizer, "the fox", options))
+        assert [each.chosen for each in told if not each.chosen_ends] == said.ids
+        assert told[-1].prompt + told[-1].chosen_text * (not told[-1].chosen_ends) == "the fox" + said.text
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -100,6 +112,7 @@ def test_the_stages_follow_the_filters_and_sum_to_one(tokenizer):
 def test_the_page_shows_the_steps_and_fits(family, tokenizer):
     told = explain(random_model(family, tokenizer.vocab_size, n_layers=30), tokenizer, "the quick fox and the hen", ALL)
     page = render(told)
+    assert str(told) == page
     assert max(map(display_width, page.split("\n"))) <= WIDTH
     titles = re.findall(r"^(\d)  (.+)$", page, flags=re.MULTILINE)
     assert [number for number, _ in titles] == list("1234567")
@@ -141,6 +154,15 @@ def test_half_characters_and_line_ends_stay_on_their_line():
     assert '"\\xc3"' in page
     assert '"\\n"' in page
     assert "\ufffd" not in "".join(told.pieces)
+
+
+def test_a_character_of_two_tokens_comes_when_it_is_whole():
+    tokenizer = build_bytes()
+    told = list(explanations(random_model("qwen3", tokenizer.vocab_size), tokenizer, "", replace(ALL, max_tokens=20)))
+    assert [each.prompt for each in told] == [
+        "".join(each.chosen_text for each in told[:count]) for count in range(len(told))
+    ]
+    assert "" in [each.chosen_text for each in told]
 
 
 def test_mistakes_are_those_of_the_session(tokenizer):

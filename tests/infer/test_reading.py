@@ -7,8 +7,10 @@ import pytest
 from vidro.infer.reading import (
     count_words,
     human_bytes,
+    introduction,
     opening_line,
     suggest_prompts,
+    texts_read,
     unknown_words,
     unknown_words_line,
 )
@@ -22,6 +24,20 @@ def test_the_opening_line_names_every_text_in_order():
         "This model has read 69 MB of english-novels, then 20 kB of the-verdict, and nothing else."
     )
     assert opening_line([]) == "What this model has read is not recorded."
+
+
+def test_the_introduction_says_what_it_has_read_and_offers_beginnings():
+    parent = {"data": {"name": "novels", "train_bytes": 61_000_000}}
+    child = {"data": {"name": "verdict", "train_bytes": 18_431}}
+    assert texts_read(parent, {}, child) == [("novels", 61_000_000), ("verdict", 18_431)]
+    assert introduction(texts_read(child), ["ROMEO:\n", "Once upon a time"]).split("\n") == [
+        "This model has read 18 kB of verdict and nothing else.",
+        "It does not answer; it continues what you write. An empty line lets it write on.",
+        "Beginnings that suit it:",
+        "  ROMEO:",
+        "  Once upon a time",
+    ]
+    assert "suit" not in introduction([], [])
 
 
 @pytest.mark.parametrize(

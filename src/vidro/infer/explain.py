@@ -8,6 +8,7 @@ Not here: how it looks on paper (`explain_text`), longer looks inside (`vidro.in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from vidro.config.schema import ModelConfig, SamplingOptions
 from vidro.core.shapes import Float
-from vidro.infer.decode import evaluating
+from vidro.infer.decode import evaluating, last_half
 from vidro.infer.session import Session
 from vidro.model.sampling import (
     DROPPED,
@@ -32,6 +33,7 @@ from vidro.model.sampling import (
 )
 from vidro.model.trace import Trace
 from vidro.model.transformer import Transformer
+from vidro.text.stream import StreamDecoder
 from vidro.text.tokenizer import Tokenizer
 
 
@@ -104,11 +106,18 @@ class Explanation:
     """The chosen token's part of the line from 0 to 1."""
 
     chosen_text: str
+    """What it adds to the text: nothing yet where it is half a character."""
+
     chosen_ends: bool
     """Whether it is the end mark."""
 
     named: dict[int, str]
     """How people see the ids that matter here: the most probable ones, the blocks' guesses, the chosen one."""
+
+    def __str__(self) -> str:
+        from vidro.infer.explain_text import render
+
+        return render(self)
 
     def best(self, count: int) -> list[int]:
         """The most probable named ids under the model itself; the chosen one is the last where it is not among them."""
@@ -117,50 +126,84 @@ class Explanation:
         return ids if self.chosen in ids else [*ids[: count - 1], self.chosen]
 
 
-def explain(
-    model: Transformer, tokenizer: Tokenizer, prompt: str, options: SamplingOptions, *, n_named: int = 20
-) -> Explanation:
+def explain(model: Transformer, tokenizer: Tokenizer, prompt: str, options: SamplingOptions) -> Explanation:
     """The making of the next token after `prompt`, as `Session.stream` would choose it with the same seed.
 
-    `n_named`: how many of the most probable tokens are named. Raises UsageError and TokenizerError as the session does.
+    Raises UsageError and TokenizerError as the session does.
+    """
+    return next(explanations(model, tokenizer, prompt, options))
+
+
+def explanations(
+    model: Transformer, tokenizer: Tokenizer, prompt: str, options: SamplingOptions, *, n_named: int = 20
+) -> Iterator[Explanation]:
+    """The making of one token after another, to the end of the text; mistakes are raised here, before the first.
+
+    `n_named`: how many of the most probable tokens are named each time.
     """
     check_conflicts(options)
     session = Session(model, tokenizer)
     ids = session.encode(prompt)
     seed = None if is_greedy(options) else session.draw_seed() if options.seed is None else options.seed
-    trace = Trace()
-    with evaluating(model), torch.inference_mode():
+    teller = _Teller(session, _with_text_only(session, filters_in_order(options)), seed, n_named)
+    return _one_after_another(teller, ids, prompt, options)
+
+
+def _one_after_another(teller: _Teller, ids: list[int], prompt: str, options: SamplingOptions) -> Iterator[Explanation]:
+    limit, said = teller.session.context_length, list(ids)
+    for _ in range(options.max_tokens):
+        with evaluating(teller.session.model):
+            told = teller.tell(ids, prompt, said)
+        yield told
+        ids, said, prompt = [*ids, told.chosen], [*said, told.chosen], prompt + told.chosen_text
+        if told.chosen_ends or (len(ids) > limit and options.on_full == "stop"):
+            return
+        if len(ids) > limit:
+            ids = last_half(ids, limit)
+
+
+class _Teller:
+    """Tells one token at a time; keeps the dice and the half characters between tokens."""
+
+    def __init__(self, session: Session, filters: list[Filter], seed: int | None, n_named: int) -> None:
+        self.session, self.filters, self.seed, self.n_named = session, filters, seed, n_named
+        self.dice = None if seed is None else torch.Generator().manual_seed(seed)
+        self.decoder = StreamDecoder(session.tokenizer)
+
+    @torch.inference_mode()
+    def tell(self, ids: list[int], prompt: str, said: list[int]) -> Explanation:
+        """`ids` are what the model sees of all that was `said`."""
+        model, tokenizer, trace = self.session.model, self.session.tokenizer, Trace()
         logits = model(torch.tensor([ids], device=model.token_embedding.weight.device), trace=trace)[:, -1].float()
         blocks = [_block_view(model, trace, layer) for layer in range(model.config.n_layers)]
-        stages, last = _stages(logits, _with_text_only(session, filters_in_order(options)), _seen(session, ids, logits))
-        chosen, u, span = _choose(last, seed)
-    assert trace.token_embedding is not None
-    assert trace.final is not None
-    token_vectors, place_vectors = _first(trace.token_embedding), trace.position_embedding
-    position_vectors = None if place_vectors is None else _first(place_vectors)
-    vectors = token_vectors if position_vectors is None else token_vectors + position_vectors
-    shown = np.argsort(-stages[0].probabilities, kind="stable")[:n_named].tolist()
-    return Explanation(
-        prompt=prompt,
-        config=model.config,
-        ids=ids,
-        pieces=[tokenizer.token_text(number) for number in ids],
-        marked=len(ids) > len(tokenizer.encode(prompt)),
-        token_vectors=token_vectors,
-        position_vectors=position_vectors,
-        input_norm=float(np.linalg.norm(vectors[-1])),
-        blocks=blocks,
-        last_vector=_first(trace.final)[-1],
-        logits=_first(logits),
-        stages=stages,
-        seed=seed,
-        u=u,
-        chosen=chosen,
-        chosen_span=span,
-        chosen_text=tokenizer.decode([chosen]),
-        chosen_ends=chosen == tokenizer.eot_id,
-        named=_names(tokenizer, {chosen, *shown, *(block.guess for block in blocks)}),
-    )
+        stages, last = _stages(logits, self.filters, _seen(self.session, said, logits))
+        chosen, u, span = _choose(last, self.dice)
+        assert trace.token_embedding is not None
+        assert trace.final is not None
+        vectors, places = _first(trace.token_embedding), trace.position_embedding
+        added = None if places is None else _first(places)
+        shown = np.argsort(-stages[0].probabilities, kind="stable")[: self.n_named].tolist()
+        return Explanation(
+            prompt=prompt,
+            config=model.config,
+            ids=ids,
+            pieces=[tokenizer.token_text(number) for number in ids],
+            marked=ids[0] == tokenizer.eot_id,
+            token_vectors=vectors,
+            position_vectors=added,
+            input_norm=float(np.linalg.norm(vectors[-1] if added is None else vectors[-1] + added[-1])),
+            blocks=blocks,
+            last_vector=_first(trace.final)[-1],
+            logits=_first(logits),
+            stages=stages,
+            seed=self.seed,
+            u=u,
+            chosen=chosen,
+            chosen_span=span,
+            chosen_text=self.decoder.push(chosen),
+            chosen_ends=chosen == tokenizer.eot_id,
+            named=_names(tokenizer, {chosen, *shown, *(block.guess for block in blocks)}),
+        )
 
 
 def _block_view(model: Transformer, trace: Trace, layer: int) -> BlockView:
@@ -194,13 +237,13 @@ def _stages(logits: Tensor, filters: list[Filter], seen: Tensor) -> tuple[list[S
     return stages, logits
 
 
-def _choose(logits: Tensor, seed: int | None) -> tuple[int, float | None, tuple[float, float]]:
+def _choose(logits: Tensor, dice: torch.Generator | None) -> tuple[int, float | None, tuple[float, float]]:
     """The id, where the dice fell, and the id's part of the line."""
     line = line_up(logits)
-    if seed is None:
+    if dice is None:
         chosen, u = int(greedy(logits)), None
     else:
-        fell = throw([torch.Generator().manual_seed(seed)])
+        fell = throw([dice])
         chosen, u = int(locate(line, fell)), float(fell)
     start = float(line[0, chosen - 1]) if chosen > 0 else 0.0
     return chosen, u, (start, float(line[0, chosen]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _LONGEST_LABEL = 30
@@ -26,6 +27,20 @@ def opening_line(texts: Sequence[tuple[str, int]]) -> str:
         return "What this model has read is not recorded."
     parts = [f"{human_bytes(n_bytes)} of {name}" for name, n_bytes in texts]
     return f"This model has read {', then '.join(parts)}{',' if len(parts) > 1 else ''} and nothing else."
+
+
+def texts_read(*records: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """(name, bytes) of what these runs were trained on, from their ``vidro.json``, the first parent first."""
+    found = [record["data"] for record in records if record.get("data") is not None]
+    return [(data["name"], data["train_bytes"]) for data in found]
+
+
+def introduction(texts: Sequence[tuple[str, int]], prompts: Sequence[str]) -> str:
+    """How a chat with a base model opens: what it has read, what it does, and beginnings that suit it."""
+    lines = [opening_line(texts), "It does not answer; it continues what you write. An empty line lets it write on."]
+    if prompts:
+        lines += ["Beginnings that suit it:", *(f"  {prompt.strip()}" for prompt in prompts)]
+    return "\n".join(lines)
 
 
 def human_bytes(n_bytes: int) -> str:
