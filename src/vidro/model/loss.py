@@ -28,7 +28,8 @@ def next_token_loss(
 
     No counted token at all gives (0, 0), never NaN.
     """
-    total = F.cross_entropy(logits.float(), targets, ignore_index=ignore_index, reduction="sum")
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    total = F.cross_entropy(precise, targets, ignore_index=ignore_index, reduction="sum")
     return total, (targets != ignore_index).sum()
 
 
@@ -69,10 +70,11 @@ class _HeadLoss(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int) -> Tensor:
         kind = hidden.device.type
         low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        precise = torch.promote_types(low, torch.float32)
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
-        total = torch.zeros((), device=hidden.device)
+        total = torch.zeros((), device=hidden.device, dtype=precise)
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
+        grad_weight = torch.zeros_like(weight, dtype=precise) if wants_weight else None
         with torch.autocast(kind, enabled=False):
             w = weight.to(low)
             for start in range(0, len(hidden), chunk):
@@ -80,7 +82,7 @@ class _HeadLoss(torch.autograd.Function):
                 h, target = hidden[piece].to(low), targets[piece, None]
                 counted = target != IGNORE
                 target = target.masked_fill(~counted, 0)
-                log_p = torch.log_softmax(h @ w.T, dim=-1, dtype=torch.float32)
+                log_p = torch.log_softmax(h @ w.T, dim=-1, dtype=precise)
                 total -= (log_p.gather(1, target) * counted).sum()
                 grad = log_p.exp_()
                 grad.scatter_add_(1, target, torch.full_like(grad[:, :1], -1.0))

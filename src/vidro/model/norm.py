@@ -50,7 +50,7 @@ class _RMSNormOnCpu(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight, inverse = ctx.saved_tensors
         n = x * inverse
-        product = (grad * n).flatten(0, -2)
+        product = (grad * n).reshape(-1, x.shape[-1])
         mean = (product @ weight).view(inverse.shape).div_(x.shape[-1])
         grad_x = (grad * weight).addcmul_(n, mean, value=-1).mul_(inverse)
         return grad_x, product.sum(0), None
