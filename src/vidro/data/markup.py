@@ -30,7 +30,10 @@ _BLOCKS = frozenset((
 _LINES = frozenset(("li", "tr"))
 _CELLS = frozenset(("td", "th"))
 _SPACE = re.compile(r"[ \t\n\r\f\v]+")
-_PARAGRAPH, _LINE = "\x1dP", "\x1dL"  # control characters that _SPACE does not hold and HTML may not contain
+# Marks of our own while the layout is not known yet: control characters that no HTML may contain.
+_PARAGRAPH, _LINE, _KEPT_SPACE = "\x1d", "\x1e", "\x1f"
+_MARKS = str.maketrans("", "", _PARAGRAPH + _LINE + _KEPT_SPACE)
+_KEPT = str.maketrans({"\n": _LINE, " ": _KEPT_SPACE, "\t": _KEPT_SPACE * 4})
 
 
 def html_text(data: bytes, *, where: object, encoding: str | None, report: ReadReport) -> str:
@@ -90,8 +93,8 @@ def _collect(root: Tag, pieces: list[str]) -> None:
             stack.append((node, True))
             stack.extend((child, False) for child in reversed(node.contents))
         elif isinstance(node, NavigableString) and _is_text(node):
-            text = str(node).replace("\x1d", "")
-            pieces.append(text.replace("\n", _LINE) if preformatted else _SPACE.sub(" ", text))
+            text = str(node).translate(_MARKS)
+            pieces.append(text.translate(_KEPT) if preformatted else _SPACE.sub(" ", text))
 
 
 def _is_text(node: NavigableString) -> bool:
@@ -115,4 +118,4 @@ def _layout(pieces: list[str]) -> str:
         text = re.sub(r" {2,}", " ", re.sub(r"\n{3,}", "\n\n", "\n".join(lines))).strip("\n")
         if text:
             paragraphs.append(text)
-    return "\n\n".join(paragraphs) + "\n" if paragraphs else ""
+    return "\n\n".join(paragraphs).replace(_KEPT_SPACE, " ") + "\n" if paragraphs else ""

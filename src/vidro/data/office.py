@@ -73,14 +73,23 @@ def read_parquet(path: Path, *, skip_bad: bool, report: ReadReport) -> Iterator[
         raise DataError(f"there is no 'text' column (columns: {', '.join(names[:8])})", where=path)
     with table:
         wanted = [name for name in ("text", "id", "source", "url") if name in names]
-        number = 0
-        for batch in table.iter_batches(batch_size=256, columns=wanted):
-            for row in batch.to_pylist():
-                number += 1
-                try:
-                    yield record_of(row)
-                except ValueError as problem:
-                    bad(f"row {number:,}", str(problem), where=str(path), skip_bad=skip_bad, report=report)
+        for number, row in enumerate(_rows(table, wanted, path), start=1):
+            try:
+                yield record_of(row)
+            except ValueError as problem:
+                bad(f"row {number:,}", str(problem), where=str(path), skip_bad=skip_bad, report=report)
+
+
+def _rows(table: Any, columns: list[str], path: Path) -> Iterator[dict[str, Any]]:
+    batches = table.iter_batches(batch_size=256, columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as problem:  # OSError and pyarrow's own types, all for damaged pages
+            raise DataError(f"this Parquet file is damaged ({_said(problem)})", where=path) from None
+        if batch is None:
+            return
+        yield from batch.to_pylist()
 
 
 def _library(name: str, extra: str, path: Path) -> ModuleType:

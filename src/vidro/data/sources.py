@@ -72,24 +72,19 @@ def find_inputs(source: Source, *, report: ReadReport, cache_dir: Path | None = 
         if not found:
             raise DataError("the list of files is empty")
         return found
-    path = Path(source)
-    if path.is_dir():
-        return _folder(path, report)
-    if _exists(path):
-        return [input_file(path)]
-    text = str(source)
+    path, text = Path(source), str(source)
+    try:
+        if path.is_dir():
+            return _folder(path, report)
+        if path.exists():
+            return [input_file(path)]
+    except OSError as problem:  # a name that is too long, say
+        raise unreadable(Path(text[:80]), problem) from None
     if glob.has_magic(text):
         return _glob(text, report)
     if text in CORPORA:
         return [input_file(cached_corpus(text, cache_dir=cache_dir))]
     raise _missing(text, path)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.is_file() or path.exists()
-    except OSError as problem:  # a name that is too long, say
-        raise unreadable(path, problem) from None
 
 
 def _folder(folder: Path, report: ReadReport) -> list[InputFile]:
