@@ -103,7 +103,7 @@ class BPE:
         encoded: list[int] = []
         for piece in cut(text):
             ids: Ids = tuple(piece.encode("utf-8"))
-            # What is learned later is built from what was learned before, so the pair that was learned first goes first.
+            # Later pairs are built from earlier ones, so the pair that was learned first goes first.
             while known := [pair for pair in itertools.pairwise(ids) if pair in number_of]:
                 first = min(known, key=number_of.__getitem__)
                 ids = join(ids, first, number_of[first])

@@ -39,6 +39,9 @@ SMALLEST_BPE = round_up(N_BYTES + len(SPECIAL_TOKENS))
 OVERFLOW_BYTES = 2**31 - 1
 SAMPLE_BYTES = 100_000_000
 
+LONGEST_TOKEN_BYTES = 128
+SPARE_MERGES = 64  # learned beyond what was asked for, to take the place of those left out
+
 Progress = Callable[[int], None]
 
 
@@ -81,12 +84,15 @@ def learn_merges(texts: Iterable[str], n_merges: int) -> list[tuple[bytes, bytes
     """The first `n_merges` pairs that byte-pair encoding joins, or all that there are.
 
     The most frequent pair first; of equally frequent pairs the one with the smaller left id, then the smaller right id.
+    Pairs that make a token of more than 128 bytes are left out (a page of dashes would make such); no token of fewer
+    bytes is built from them, so the others keep their meaning.
     """
     trainer = rustbpe.Tokenizer()  # pyright: ignore[reportAttributeAccessIssue]  (compiled, without type stubs)
-    trainer.train_from_iterator(iter(texts), N_BYTES + n_merges, pattern=QWEN2)
+    trainer.train_from_iterator(iter(texts), N_BYTES + n_merges + SPARE_MERGES, pattern=QWEN2)
     tokens = [bytes(data) for data, _ in sorted(trainer.get_mergeable_ranks(), key=lambda entry: entry[1])]
     ranks = {token: rank for rank, token in enumerate(tokens)}
-    return [_two_parts(token, ranks) for token in tokens[N_BYTES:]]
+    short = [token for token in tokens[N_BYTES:] if len(token) <= LONGEST_TOKEN_BYTES]
+    return [_two_parts(token, ranks) for token in short[:n_merges]]
 
 
 def _two_parts(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
