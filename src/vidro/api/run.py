@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidro.api.settings import sampling_options, signature
 from vidro.config.schema import SamplingOptions
-from vidro.core.errors import UsageError
+from vidro.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from vidro.checkpoint.run import OpenedRun
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from vidro.infer.session import Generation, Piece, Session
     from vidro.model.transformer import Transformer
     from vidro.text.tokenizer import Tokenizer
+
+
+MOST_PARENTS = 100  # a chain of --from longer than this is a circle
 
 
 def to_stderr(message: str) -> None:
@@ -110,6 +113,39 @@ class Run:
         from vidro.core.events import read_events
 
         return read_events(self.path / "samples.jsonl")
+
+    def ancestry(self) -> list[dict[str, Any]]:
+        """The records of the runs this one was continued from, the first parent first, and its own last."""
+        from vidro.checkpoint.run import read_record
+
+        records = [self.record]
+        while (parent := records[0].get("parent")) and len(records) < MOST_PARENTS:
+            records.insert(0, read_record(Path(parent)))
+        return [record for record in records if record]
+
+    def training_texts(self, *, cache_dir: Path | None = None) -> Iterator[str]:
+        """The documents that the run learned from, read anew. Raises DataError when the text is gone or has changed."""
+        from vidro.api.places import default_cache_dir
+        from vidro.data.survey import open_source
+
+        data = self.record.get("data", {})
+        cache = default_cache_dir() if cache_dir is None else cache_dir
+        source = open_source(data.get("source", ""), self.settings.data, cache_dir=cache)
+        if source.source_sha256 != data.get("sha256"):
+            raise DataError("the training text has changed since", where=data.get("source"))
+        return source.train_texts()
+
+    def known_words(self, *, cache_dir: Path | None = None) -> dict[str, int]:
+        """How often the training text has each word (counted once, then kept in the cache). Raises DataError."""
+        from vidro.api.places import default_cache_dir
+        from vidro.core.files import read_json, write_json_atomic
+        from vidro.infer.reading import count_words
+
+        cache = default_cache_dir() if cache_dir is None else cache_dir
+        path = cache / "words" / f"{self.record['data']['sha256']}.json"
+        if not path.is_file():
+            write_json_atomic(path, count_words(self.training_texts(cache_dir=cache)))
+        return read_json(path, error=DataError)
 
     # -- the model -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ a suggestion. Not here: flags (`options`), exit codes (`exits`).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,9 @@ def subcommand(app: App, usage: str, *schemas: type[Settings]) -> Callable[[Comm
 
     def register(function: Command) -> Command:
         command = takes(*schemas)(function)
-        app.command(command, name=name, usage=f"Usage: {usage}", sort_key=len(list(app)))
+        paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+        help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        app.command(command, name=name, help=help, usage=f"Usage: {usage}", sort_key=len(list(app)))
         _tidy(app[name])
         return command
 

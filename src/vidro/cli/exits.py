@@ -24,7 +24,7 @@ from typing import Any
 
 from vidro.core.errors import VidroError
 
-DONE, OURS, STOPPED, TERMINATED = 0, 1, 130, 143
+DONE, OURS, TERMINATED = 0, 1, 143
 
 
 def guarded(work: Callable[[], int], arguments: list[str]) -> int:
@@ -35,9 +35,9 @@ def guarded(work: Callable[[], int], arguments: list[str]) -> int:
             code = work()
             sys.stdout.flush()
             return code
-    except KeyboardInterrupt:
-        _say("stopped")
-        return STOPPED
+    except KeyboardInterrupt as stop:
+        _say("stopped")  # a training run says by which signal (`train/stop`)
+        return 128 + getattr(stop, "signum", signal.SIGINT)
     except BrokenPipeError:
         _drop_stdout()
         return DONE

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,6 +45,23 @@ def show_progress() -> Iterator[Progress]:
             yield live
     else:
         yield PlainProgress()
+
+
+@contextlib.contextmanager
+def bytes_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """How many bytes of how many are done: a bar in a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    from vidro.cli.terminal import stderr_console
+
+    columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=stderr_console(), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class PlainProgress(LineProgress):
@@ -233,7 +250,7 @@ def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
         f"On the validation text: {end['val_nats_per_token']:.3f} nats per token, {end['val_bits_per_byte']:.3f} bits "
         f"per byte, perplexity {end['val_perplexity']:.1f} (the model of step {end['best_step']:,})."
     )
-    plots = sorted((path / "plots").glob("*.png"))
-    if plots:
-        lines.append(f"Curves: {', '.join(str(plot) for plot in plots[:1])}")
+    picture = path / "plots" / "loss.png"
+    if picture.is_file():
+        lines.append(f"Its curve: {picture}")
     return [*lines, f"Now: vidro chat {path}", ""]

@@ -34,7 +34,7 @@ def list_(folder: Folder = Path("runs"), /, *, json: Json = False) -> int:
     if not found:
         note(f"There are no runs in {folder}. Make one: vidro quickstart")
         return 0
-    grid = table("run", "status", "text", "parameters", "steps", "bits/byte", "perplexity", right=NUMBERS)
+    grid = table("run", "status", "text", *NUMBERS, right=NUMBERS)
     for run in found:
         grid.add_row(*row(run))
     show(grid)
@@ -120,7 +120,7 @@ def agreed(paths: list[Path]) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-NUMBERS = ("parameters", "steps", "bits/byte", "perplexity")
+NUMBERS = ("size", "steps", "bits/byte", "perplexity")
 RESULTS = {
     "text": "text", "family": "family", "parameters": "n_parameters", "context": "context_length",
     "vocabulary": "vocab_size", "status": "status", "steps": "steps", "tokens": "tokens", "epochs": "epochs",
@@ -138,7 +138,7 @@ def summary(path: Path) -> dict[str, Any]:
     return {
         "run": path.name,
         "path": str(path),
-        "status": record.get("status", "started"),
+        "status": status(path, record),
         "kind": record.get("kind"),
         "text": data.get("name"),
         "family": model.get("family"),
@@ -150,6 +150,23 @@ def summary(path: Path) -> dict[str, Any]:
         **{name: results.get(name) for name in ("tokens", "epochs", "minutes")},
         **{name: results.get(name) for name in ("val_nats_per_token", "val_bits_per_byte", "val_perplexity")},
     }
+
+
+def status(path: Path, record: dict[str, Any]) -> str:
+    """finished, landed, training, or stopped: cut short, to be continued with --resume."""
+    said = record.get("status", "training")
+    if said != "training":
+        return said
+    from vidro.checkpoint.run import lock_run
+    from vidro.core.errors import RunError
+
+    try:
+        if (path / "run.lock").exists():
+            with lock_run(path):
+                pass
+    except RunError:
+        return "training"
+    return "stopped"
 
 
 def row(run: dict[str, Any]) -> list[str]:
@@ -184,7 +201,10 @@ def describe(found: dict[str, Any], run: Any) -> list[tuple[str, str]]:
         data = record["data"]
         size = data["train_bytes"] + data["val_bytes"]
         pairs += [
-            ("Text", f"{data['name']} ({human_bytes(size)}, {data['n_documents']:,} documents), {data['source']}"),
+            (
+                "Text",
+                f"{data['name']} ({human_bytes(size)}, {counted(data['n_documents'], 'document')}), {data['source']}",
+            ),
             ("Model", f"{found['family']}, {found['n_parameters']:,} parameters"),
             ("Context", f"{found['context_length']:,} tokens"),
             ("Tokenizer", f"{record['tokenizer']['kind']}, {found['vocab_size']:,} tokens"),
@@ -207,6 +227,15 @@ def describe(found: dict[str, Any], run: Any) -> list[tuple[str, str]]:
 
 
 FIGURES = ("bits_per_byte", "nats_per_token", "perplexity")
+
+
+def counted(number: int, thing: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "document"), counted(2988, "document")
+    ('1 document', '2,988 documents')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def differences(settings: list[Any]) -> dict[str, list[Any]]:

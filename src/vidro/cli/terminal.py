@@ -82,7 +82,9 @@ def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) 
 
     grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for name in columns:
-        grid.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        number = name in right
+        unbroken = number or grid.columns == []  # the first column is a name to be copied
+        grid.add_column(name, justify="right" if number else "left", no_wrap=unbroken, overflow="fold")
     return grid
 
 

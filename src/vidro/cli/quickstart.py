@@ -1,0 +1,158 @@
+"""``vidro quickstart``: the whole path in a few minutes, offline, on stories that Vidro tells itself."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from vidro.cli.apps import make_app
+from vidro.cli.options import Json, Threads, switch, takes, value
+from vidro.cli.terminal import note, print_json
+
+if TYPE_CHECKING:
+    from vidro.api.pretrain import Request
+    from vidro.api.run import Run
+    from vidro.train.pretrain import PretrainResult
+
+app = make_app(
+    "quickstart",
+    "The whole path in a few minutes, offline: a text, its tokens, a model, its samples and curves, a chat.",
+    usage="vidro quickstart",
+    examples=("vidro quickstart", "vidro quickstart --minutes 5      a better model"),
+)
+
+MINUTES = 2.0
+TEXT_BYTES = 2_000_000
+TEXT_SEED = 1
+BETWEEN = "\n<|endoftext|>\n"  # a line of its own between two stories: each is a document
+PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
+NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
+
+Minutes = Annotated[float | None, value("How long to train.", "N")]
+Steps = Annotated[int | None, value("Train this many steps instead.", "N")]
+Out = Annotated[str | None, value("Where to put the run; otherwise runs/quickstart-1 …", "DIR")]
+Seed = Annotated[int, value("Same seed: same model (with --steps).", "N")]
+NoChat = Annotated[bool, switch("End after the summary, without a chat.")]
+
+
+@app.default
+@takes()
+def quickstart(
+    *,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    out: Out = None,
+    seed: Seed = 1337,
+    threads: Threads = None,
+    no_chat: NoChat = False,
+    json: Json = False,
+) -> int:
+    """Each stage of the path, with a sentence about what happens."""
+    from vidro.api.pretrain import request
+    from vidro.api.run import Run
+    from vidro.cli.places import cache_dir
+    from vidro.train.pretrain import exit_code
+
+    said = {"minutes": minutes, "steps": steps, "out": out, "seed": seed, "threads": threads}
+    if minutes is None and steps is None:
+        said["minutes"] = MINUTES
+    text = write_stories(cache_dir())
+    wish = request(str(text), {name: value for name, value in said.items() if value is not None})
+    show_text(text)
+    show_tokens(wish)
+    result = train(wish)
+    run = Run(result.path)
+    samples = write_samples(run)
+    show_curves(result.path)
+    if json:
+        print_json({"run": str(result.path), "reason": result.reason, "samples": samples, **result.results})
+    else:
+        note(f"\n{NEXT}")
+        print(result.path, flush=True)
+        if result.signum is None and not no_chat and sys.stdin.isatty() and sys.stdout.isatty():
+            from vidro.cli.chat import talk
+
+            heading("Chat", "It continues whatever you type. Ctrl-D leaves.")
+            talk(run, {})
+    return exit_code(result)
+
+
+def heading(title: str, what: str) -> None:
+    """The title of a stage and a sentence about it, on stderr."""
+    bold, plain = ("\x1b[1;36m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    note(f"\n{bold}{title}{plain}  {what}")
+
+
+def write_stories(cache_dir: Path) -> Path:
+    """The stories as a text file in the cache; the same bytes each time."""
+    from vidro.core.files import write_text_atomic
+    from vidro.data.tinyworld import stories
+
+    path = cache_dir / "quickstart" / "quickstart.txt"
+    write_text_atomic(path, BETWEEN.join(stories(seed=TEXT_SEED, n_bytes=TEXT_BYTES)) + "\n")
+    return path
+
+
+def show_text(path: Path) -> None:
+    """Stage one: what will be learned from."""
+    stories = path.read_text(encoding="utf-8").split(BETWEEN)
+    heading("The text", f"{len(stories):,} little stories from one village, {TEXT_BYTES / 1e6:.0f} MB. One of them:")
+    for line in textwrap.wrap(stories[0].replace("\n\n", " "), 90)[:4]:
+        note(f"  {line}")
+    note("  …")
+
+
+def show_tokens(wish: Request) -> None:
+    """Stage two: a vocabulary is made from the text, and a model shaped for it."""
+    from vidro.api.pretrain import look_ahead
+    from vidro.api.words import human_count
+    from vidro.cli.places import cache_dir
+    from vidro.cli.terminal import stderr_console
+    from vidro.cli.tokenizer import pieces
+    from vidro.model.count import count
+    from vidro.text.describe import describe
+
+    heading("The tokens", "A model reads pieces of words, not letters. Frequent pieces are found in the text itself:")
+    setup = look_ahead(wish, cache_dir=cache_dir(), say=lambda message: None)
+    console = stderr_console()
+    example = describe(setup.tokenizer, "One windy morning Lev reached for the golden watch, and it was not there.")
+    console.print(pieces(example, styled=console.is_terminal))
+    size = count(setup.plan.model).n_parameters
+    what = f"{human_count(size)} numbers, all random now. Training changes them until the next token is no surprise."
+    heading("The model", what)
+
+
+def train(wish: Request) -> PretrainResult:
+    """Stage three, with the display that every training has."""
+    from vidro.api.pretrain import carry_out
+    from vidro.cli.places import cache_dir
+    from vidro.cli.progress import show_progress
+
+    with show_progress() as progress:
+        result = carry_out(wish, cache_dir=cache_dir(), sinks=(progress,), on_landing=progress.landing)
+        progress.summary(result.path)
+    return result
+
+
+def write_samples(run: Run) -> list[dict[str, str]]:
+    """Stage four: the model writes."""
+    heading("It writes", "The same beginnings always give the same text, because the seed is fixed.")
+    samples = []
+    for prompt in PROMPTS:
+        text = run.generate(prompt, seed=7, max_tokens=80)
+        samples.append({"prompt": prompt, "text": text})
+        for line in textwrap.wrap(f"{prompt}{text}".replace("\n\n", " ¶ "), 90):
+            note(f"  {line}")
+        note("")
+    return samples
+
+
+def show_curves(path: Path) -> None:
+    """Stage five: where the pictures are."""
+    found = sorted((path / "plots").glob("*.png"))
+    if found:
+        heading("Its curves", f"{len(found)} pictures of how it learned:")
+        for picture in found:
+            note(f"  {picture}")
