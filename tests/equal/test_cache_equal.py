@@ -1,4 +1,4 @@
-"""Cached = uncached: the same logits within 1e-5 and the same greedy tokens, for rows of any lengths and any cutting."""
+"""Cached = uncached: logits within 1e-5 and the same greedy tokens, for rows of any lengths, cut anyhow."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_absent_devices_are_said(bare: pytest.MonkeyPatch) -> None:
         choose_device("mps")
     bare.setattr(torch.version, "cuda", None)
     bare.setattr(torch.version, "hip", None)
-    with pytest.raises(UsageError, match="there is no CUDA GPU here. This PyTorch is the CPU build"):
+    with pytest.raises(UsageError, match=r"there is no CUDA GPU here\. This PyTorch is the CPU build"):
         choose_device("cuda")
     bare.setattr(torch.version, "cuda", "13.0")
     with pytest.raises(UsageError, match=r"^device: there is no CUDA GPU here\. Choose auto or cpu\.$"):

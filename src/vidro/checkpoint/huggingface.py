@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vidro.checkpoint.names import from_foreign, to_foreign
+from vidro.config.load import build
 from vidro.config.schema import ModelConfig, RopeScaling
 from vidro.core.errors import CheckpointError, ModelError, UsageError
 from vidro.core.files import atomic_path, read_json, write_json_atomic
@@ -100,11 +101,13 @@ def _special_ids(tokenizer: Tokenizer | None) -> dict[str, Any]:
     return {"bos_token_id": eot, "eos_token_id": eot, "pad_token_id": pad}
 
 
-def from_hf_config(values: Mapping[str, Any], *, where: object = CONFIG) -> ModelConfig:
+def from_hf_config(values: Any, *, where: object = CONFIG) -> ModelConfig:
     """The shape that a ``config.json`` describes, with the defaults that Transformers gives to absent keys.
 
     Raises ModelError for what this model cannot compute, by name; CheckpointError for a file that lacks a size.
     """
+    if not isinstance(values, Mapping):
+        raise CheckpointError("this is not a JSON object", where=where)
     family = values.get("model_type")
     known = ", ".join(ARCHITECTURES)
     if family not in ARCHITECTURES:
@@ -114,10 +117,10 @@ def from_hf_config(values: Mapping[str, Any], *, where: object = CONFIG) -> Mode
             raise ModelError(f"{architecture} is not a language model", where=where, hint=f"Supported: {known}.")
     try:
         fields = _from_gpt2(values, where) if family == "gpt2" else _from_llama(values, where)
-        return ModelConfig(family=family, vocab_size=values["vocab_size"], **fields)
+        return build(ModelConfig, {"family": family, "vocab_size": values["vocab_size"], **fields})
     except KeyError as problem:
         raise CheckpointError(f"{problem.args[0]} is missing", where=where) from None
-    except (UsageError, TypeError, ValueError) as problem:
+    except (UsageError, TypeError, ValueError, ArithmeticError) as problem:
         raise CheckpointError(f"these sizes do not make a model ({problem})", where=where) from None
 
 
