@@ -14,6 +14,7 @@ import inspect
 import io
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,50 @@ def check_wish(bound: inspect.BoundArguments) -> None:
 )
 def test_quick_commands_run(command: str, desk: Path) -> None:
     if any(word in shlex.split(command) for word in NEEDS_A_RUN):
-        pytest.skip("needs a trained run; the journey tests have one")
+        pytest.skip("this one runs below, with a run")
+    code, out, err = run_quietly(shlex.split(command)[1:])
+    assert code == 0, err
+    assert out.strip() or err.strip()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two very small runs, book-1 and book-2."""
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDRO_CACHE", str(folder / "cache"))
+        Path("book.txt").write_text(text(8, 30_000), encoding="utf-8")
+        flags = ["--steps", "4", "--evals", "2", "--checkpoint-steps", "2", "--preset", "toy", "--threads", "1"]
+        for seed in ("1", "2"):
+            assert run_quietly(["pretrain", "book.txt", *flags, "--seed", seed])[0] == 0
+    return folder / "runs"
+
+
+def needs_only_a_run(command: str) -> bool:
+    """Whether a small run is enough to try the command: it does not train, and does not wait for a person."""
+    words = shlex.split(command)[1:]
+    return words[0] in ("generate", "evaluate", "runs", "tokenizer") and any(
+        word.partition("@")[0] in NEEDS_A_RUN for word in words
+    )
+
+
+@pytest.mark.parametrize("command", sorted({command for _, command in ALL_COMMANDS if needs_only_a_run(command)}))
+def test_commands_on_a_run_run(command: str, desk: Path, trained: Path) -> None:
+    shutil.copytree(trained, desk / "runs")
+    words = shlex.split(command)[1:]
+    removes = words[:2] == ["runs", "rm"]
+    code, out, err = run_quietly([*words, "--yes"] if removes else words)
+    assert code == 0, err
+    assert (desk / "runs" / "book-2").exists() != removes
+    assert out.strip() or removes
+
+
+def run_quietly(words: list[str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one command line."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(shlex.split(command)[1:])
-    assert code == 0, err.getvalue()
-    assert out.getvalue().strip() or err.getvalue().strip()
+        code = main(words)
+    return code, out.getvalue(), err.getvalue()
 
 
 def test_the_readme_lists_the_commands_that_exist() -> None:
