@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vidro.checkpoint.names import from_foreign, to_foreign
+from vidro.checkpoint.tensors import save_tensors
 from vidro.config.load import build
 from vidro.config.schema import ModelConfig, RopeScaling
 from vidro.core.errors import CheckpointError, ModelError, UsageError
@@ -232,7 +232,7 @@ def write_weights(directory: Path, model: Transformer, dtype: torch.dtype | None
     tensors = to_hf_tensors(model.state_dict(), model.config)
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
     with atomic_path(directory / WEIGHTS) as temporary:
-        save_file(stored, temporary, metadata={"format": "pt"})
+        save_tensors(stored, temporary, metadata={"format": "pt"})
 
 
 def read_model(

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from vidro.checkpoint.tensors import save_tensors
 from vidro.core.errors import CheckpointError
 from vidro.core.files import (
     read_json,
@@ -72,8 +73,8 @@ def save_checkpoint(
             remove_directory(hidden)
         hidden.mkdir()
         write_json_atomic(hidden / "config.json", config)
-        save_file(_savable(model), hidden / "model.safetensors", metadata={"format": "pt"})
-        save_file(_savable(optimizer), hidden / "optimizer.safetensors")
+        save_tensors(_savable(model), hidden / "model.safetensors", metadata={"format": "pt"})
+        save_tensors(_savable(optimizer), hidden / "optimizer.safetensors")
         write_json_atomic(hidden / "state.json", state)
         if best is not None:
             shutil.copyfile(best, hidden / BEST)

@@ -115,6 +115,7 @@ def assemble(
         facts = replace(facts, threads=threads, **measure_budget(setup, model, around))
     keeper.facts = asdict(facts)
     task = make_task(path, setup, facts, model=model, device=device)
+    task.probes.drop_after(state.step)
     peak = MatmulPeak(device)
     flops = count(plan.model).flops_per_token_train
 

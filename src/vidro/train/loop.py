@@ -34,7 +34,7 @@ class Task(Protocol):
     def batch(self, step: int) -> Batch: ...
     def evaluate(self, model: torch.nn.Module) -> dict[str, float]: ...
     def samples(self, model: torch.nn.Module, step: int) -> list[dict[str, Any]]: ...
-    def probe(self, model: torch.nn.Module, step: int) -> None: ...
+    def probe(self, model: torch.nn.Module, step: int, *, last: bool = False) -> None: ...
 
 
 class Keeper(Protocol):
@@ -131,6 +131,8 @@ class Loop:
         self._segment_started = self.clock() - self.state.elapsed_s
         self._last_checkpoint_s = self.clock()
         self._landing: tuple[float, float, float] | None = None  # start (s), length (s), multiplier at the start
+        if self.state.step == 0:
+            self.task.probe(self.model, 0)
         while self.state.reason is None:
             self._enter_phase()
             self._one_step()
@@ -224,6 +226,7 @@ class Loop:
             self._sample()
         if state.pending_steps:
             self._log(None)
+        self.task.probe(self.model, state.step, last=True)
         self._checkpoint("final")
 
     # -- parts of a turn -----------------------------------------------------------------------------------------

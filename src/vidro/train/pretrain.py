@@ -34,7 +34,6 @@ from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
 from vidro.train.conclude import conclude
 from vidro.train.defaults import Plan, TextFacts, check_budget, inherited_shape, make_plan, resolved
-from vidro.train.machine import physical_threads
 from vidro.train.parent import measure, parents_text
 from vidro.train.stop import StopSignal
 from vidro.train.vocabulary import make_tokenizer, tokenizer_of_shards
@@ -68,13 +67,15 @@ class Setup:
 class Surroundings:
     """What a run touches beside its own directory: the cache, the listeners, the clock.
 
-    `started_s` is when the budget in minutes began, on the clock.
+    `started_s` is when the budget in minutes began, on the clock. More than one of `processes` cut a large text into
+    tokens; the default is 1, because a script without a main guard cannot be started anew by them.
     """
 
     cache_dir: Path
     started_s: float
     sinks: tuple[Sink, ...] = ()
     clock: Clock = time.monotonic
+    processes: int = 1
     on_landing: Callable[[], None] | None = None
 
 
@@ -83,6 +84,7 @@ def set_up(
     options: PretrainOptions,
     *,
     cache_dir: Path,
+    processes: int = 1,
     parent: OpenedRun | None = None,
     say: Callable[[str], object] = lambda message: None,
 ) -> Setup:
@@ -103,7 +105,7 @@ def set_up(
     else:
         tokenizer = tokenizer_of_shards(Path(source), options.data)
     say("Cutting the text into tokens.")
-    prepared = prepare(text, tokenizer, cache_dir=cache_dir, options=options.data, processes=physical_threads())
+    prepared = prepare(text, tokenizer, cache_dir=cache_dir, options=options.data, processes=processes)
     notes = [*prepared.notes, *notes]
     facts = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
     plan = make_plan(options, facts, shape=shape)
@@ -144,6 +146,7 @@ def pretrain(
         source,
         options,
         cache_dir=around.cache_dir,
+        processes=around.processes,
         parent=parent,
         say=lambda message: listeners.emit("note", message=message),
     )
@@ -187,7 +190,7 @@ def resume(
             write_text_atomic(path / "run.toml", _toml_text(facts.source, options))
         tokenizer = Tokenizer.load(path)
         prepared = prepare(
-            facts.source, tokenizer, cache_dir=around.cache_dir, options=options.data, processes=physical_threads()
+            facts.source, tokenizer, cache_dir=around.cache_dir, options=options.data, processes=around.processes
         )
         if prepared.source_sha256 != facts.source_sha256:
             hint = "Put the old text back, or start a new run with --from."

@@ -75,10 +75,10 @@ class TextTask:
             samples.append({"prompt": prompt, "text": generation.text, "seed": generation.seed, **copy})
         return samples
 
-    def probe(self, model: nn.Module, step: int) -> None:
-        """Record the inside of the model on the probe sentences, when the step is one of the chosen ones."""
+    def probe(self, model: nn.Module, step: int, *, last: bool = False) -> None:
+        """Record the inside of the model on the probe sentences, at the chosen steps and the last one."""
         assert isinstance(model, Transformer)
-        if self.probes.due(step):
+        if last or self.probes.due(step):
             with self.at_rest(model):
                 self.probes.record(model, step)
 
