@@ -192,7 +192,7 @@ def test_a_reply_that_was_not_waited_for_is_kept_as_far_as_it_came():
     response = chat.respond("the fox")
     assert response.pieces is not None
     pieces = [next(response.pieces) for _ in range(3)]
-    response.pieces.close()  # pyright: ignore[reportAttributeAccessIssue]
+    response.pieces.close()
     (turn,) = chat.turns
     assert (turn.reply, turn.finish_reason) == ("".join(piece.text for piece in pieces), "interrupted")
     assert turn.reply_ids == [piece.id for piece in pieces]

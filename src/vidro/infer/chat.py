@@ -10,7 +10,7 @@ training text (`reading`). Read next: `commands`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -22,6 +22,9 @@ from vidro.infer.reading import unknown_words, unknown_words_line
 from vidro.infer.session import Piece, Session
 from vidro.model.sampling import check_conflicts, is_greedy
 from vidro.text.tokenizer import Tokenizer
+
+Pieces = Generator[Piece, None, None]
+"""A reply as it comes; `close` it to stop waiting."""
 
 
 class Style(Protocol):
@@ -75,7 +78,7 @@ class Response:
     """What to do about a line: print the messages, then the pieces as they come; `quit` leaves."""
 
     messages: list[str] = field(default_factory=list)
-    pieces: Iterator[Piece] | None = None
+    pieces: Pieces | None = None
     quit: bool = False
 
 
@@ -112,14 +115,14 @@ class Chat:
         pieces = self.say(action.text)
         return Response([] if remark is None else [remark], pieces)
 
-    def say(self, words: str) -> Iterator[Piece]:
+    def say(self, words: str) -> Pieces:
         """The model's reply, piece by piece; remembered when it ends, or as far as it came when closed early.
 
         Raises UsageError for words longer than the context, TokenizerError for characters that it cannot write.
         """
         return self._answer(words, self.context())
 
-    def retry(self) -> Iterator[Piece]:
+    def retry(self) -> Pieces:
         """Another reply to the last words, in place of the last one. Raises UsageError when there is none."""
         if not self.turns:
             raise UsageError("nothing was said yet", where="/retry")
@@ -168,7 +171,7 @@ class Chat:
             return Response(pieces=self.retry())
         return Response([self.undo() if action.what == "undo" else self.reset()])
 
-    def _answer(self, words: str, before: list[int]) -> Iterator[Piece]:
+    def _answer(self, words: str, before: list[int]) -> Pieces:
         """Everything that can fail is done before the first piece is asked for."""
         new = self.style.turn(words, before)
         given, note = self._fitting(before, new)
@@ -195,9 +198,7 @@ class Chat:
             self._said_full = True
         return given[-max(1, len(new), limit // 2) :], note
 
-    def _remembered(
-        self, words: str, new: list[int], pieces: Iterator[Piece], seed: int | None, note: str | None
-    ) -> Iterator[Piece]:
+    def _remembered(self, words: str, new: list[int], pieces: Pieces, seed: int | None, note: str | None) -> Pieces:
         """Pass the pieces on and keep the turn at the end, however it comes."""
         ids: list[int] = []
         reply, finish = "", "interrupted"
@@ -211,6 +212,7 @@ class Chat:
                 yield replace(piece, note=note)
                 note = None
         finally:
+            pieces.close()
             if finish == "stop":  # the last tokens hold more than was shown
                 ids = self.session.tokenizer.encode(reply)
             self.turns.append(Turn(words, new, reply, ids, seed, finish))

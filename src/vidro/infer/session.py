@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -132,7 +132,9 @@ class Session:
         check_prompt(ids, self.context_length)
         return ids
 
-    def stream(self, prompt: str | Sequence[int], options: SamplingOptions, *, top: int = 0) -> Iterator[Piece]:
+    def stream(
+        self, prompt: str | Sequence[int], options: SamplingOptions, *, top: int = 0
+    ) -> Generator[Piece, None, None]:
         """Continue one prompt (text, or the very ids to give the model), piece by piece as tokens are made.
 
         Mistakes in prompt and options are raised here, not at the first piece.
