@@ -60,7 +60,8 @@ def test_ranks_equal_merges_on_random_texts(pair: tuple[Engine, Reference], text
 
 
 def test_ranks_equal_merges_on_nasty_texts(pair: tuple[Engine, Reference], nasty: list[str]) -> None:
-    for text in [*nasty, "".join(nasty), " ".join(nasty) * 3]:
+    newest = "\U000105c0\U00016ea0\u0870 letters of Unicode 16, 17 and 14"
+    for text in [*nasty, newest, "".join(nasty), " ".join(nasty) * 3]:
         assert pair[0].encode(text).tolist() == pair[1].encode(text).tolist()
 
 

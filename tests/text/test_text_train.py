@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from unicodedata import ucd_3_2_0
 
 import pytest
 import rustbpe
@@ -63,7 +64,11 @@ def trained(rhymes: str, nasty: list[str]) -> tuple[rustbpe.Tokenizer, Tokenizer
     return trainer, train_bpe(texts, 1024)
 
 
-@given(text=st.text())
+# Not the newest characters: two libraries may have been built with different Unicode tables.
+settled = st.text(st.characters(exclude_categories=["Cs"]).filter(lambda c: ucd_3_2_0.category(c) != "Cn"))
+
+
+@given(text=settled)
 def test_our_merges_give_the_trainers_own_ids(trained: tuple, text: str) -> None:
     trainer, tokenizer = trained
     assert tokenizer.encode(text) == trainer.encode(text)
