@@ -27,12 +27,12 @@ _BLOCKS = frozenset((
     "html", "legend", "main", "ol", "p", "pre", "section", "summary", "table", "ul",
 ))
 # fmt: on
-_LINES = frozenset(("li", "tr"))
+_ITEMS = frozenset(("li", "tr"))
 _CELLS = frozenset(("td", "th"))
 _SPACE = re.compile(r"[ \t\n\r\f\v]+")
 # Marks of our own while the layout is not known yet: control characters that no HTML may contain.
-_PARAGRAPH, _LINE, _KEPT_SPACE = "\x1d", "\x1e", "\x1f"
-_MARKS = str.maketrans("", "", _PARAGRAPH + _LINE + _KEPT_SPACE)
+_PARAGRAPH, _ITEM, _LINE, _KEPT_SPACE = "\x1c", "\x1d", "\x1e", "\x1f"
+_MARKS = str.maketrans("", "", _PARAGRAPH + _ITEM + _LINE + _KEPT_SPACE)
 _KEPT = str.maketrans({"\n": _LINE, " ": _KEPT_SPACE, "\t": _KEPT_SPACE * 4})
 
 
@@ -105,15 +105,15 @@ def _is_text(node: NavigableString) -> bool:
 def _edge(tag: Tag) -> str:
     if tag.name in _BLOCKS:
         return _PARAGRAPH
-    if tag.name in _LINES:
-        return _LINE
+    if tag.name in _ITEMS:
+        return _ITEM
     return "\t" if tag.name in _CELLS else ""
 
 
 def _layout(pieces: list[str]) -> str:
     """One empty line between paragraphs, no spaces at the ends of lines."""
     paragraphs = []
-    for paragraph in "".join(pieces).split(_PARAGRAPH):
+    for paragraph in re.sub(f"{_ITEM}[ {_ITEM}]*", _LINE, "".join(pieces)).split(_PARAGRAPH):
         lines = [re.sub(r" ?\t[ \t]*", "\t", line).strip(" \t") for line in paragraph.split(_LINE)]
         text = re.sub(r" {2,}", " ", re.sub(r"\n{3,}", "\n\n", "\n".join(lines))).strip("\n")
         if text:

@@ -169,7 +169,7 @@ def check_size(path: Path, n_bytes: int) -> None:
         raise DataError("this file of tokens is missing", where=path, hint=MAKE_AGAIN)
     found = path.stat().st_size
     if found != n_bytes:
-        what = "cut short" if found < n_bytes else "longer than it should be"
+        what = "cut short" if found < n_bytes else "longer than they should be"
         raise DataError(f"these tokens are {what} ({found:,} of {n_bytes:,} bytes)", where=path, hint=MAKE_AGAIN)
 
 

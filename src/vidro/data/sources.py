@@ -7,6 +7,7 @@ them (`documents`), downloading corpora (`corpora`).
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,11 +125,13 @@ def is_known(path: Path) -> bool:
 
 
 def _glob(pattern: str, report: ReadReport) -> list[InputFile]:
+    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
+    base = Path(*fixed)  # names are told from here on, so that two files of the same name stay apart
     found: list[InputFile] = []
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (Path.glob knows no absolute patterns)
         path = Path(name)
         if path.is_file():
-            found.append(input_file(path, name=path.as_posix()))
+            found.append(input_file(path, name=path.relative_to(base).as_posix()))
         elif "**" not in pattern:
             found.extend(_folder(path, report))
     if not found:
