@@ -123,6 +123,14 @@ def test_no_text() -> None:
                 build(texts)
 
 
+def test_half_a_surrogate_pair_in_the_text() -> None:
+    for make in (lambda texts: train_bpe(texts, 320), build_words, build_chars):
+        with pytest.raises(
+            TokenizerError, match=r"^U\+D83D at offset 2 is half a surrogate pair\. Read the text again"
+        ):
+            make(["fine", "ab\ud83d"])
+
+
 def test_the_sample_cannot_be_so_large_that_a_count_overflows() -> None:
     assert OVERFLOW_BYTES < 2**31
     with pytest.raises(TokenizerError, match=r"a sample of 2147483648 bytes is not possible\. At most 2147483647"):

@@ -45,19 +45,6 @@ def token_table(spec: dict[str, Any], vocab: dict[str, int]) -> TokenTable:
     )
 
 
-def changes_text(spec: dict[str, Any]) -> bool:
-    """Whether encoding alters a text before cutting it: normalisation, or a space put in front."""
-    return spec.get("normalizer") is not None or _adds_space(spec.get("pre_tokenizer"))
-
-
-def _adds_space(step: dict[str, Any] | None) -> bool:
-    if step is None:
-        return False
-    if step.get("type") == "Sequence":
-        return any(_adds_space(inner) for inner in step.get("pretokenizers", []))
-    return step.get("type") == "Metaspace" or bool(step.get("add_prefix_space", step.get("type") == "ByteLevel"))
-
-
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 

@@ -56,7 +56,7 @@ class Reference:
 
     def encode(self, text: str) -> Ids:
         """See `Engine`."""
-        text.encode()
+        text.encode()  # raises for half a surrogate pair, with its offset
         pieces = list(blocks(text)) if self._cuttable else [text]
         try:
             encoded = self._engine.encode_batch_fast(pieces, add_special_tokens=False)
@@ -128,13 +128,19 @@ class Ranks:
 
     def encode(self, text: str) -> Ids:
         """See `Engine`."""
-        text.encode()
+        text.encode()  # raises for half a surrogate pair, with its offset
         return np.concatenate([_EMPTY, *(self._block(block) for block in blocks(text))])
 
     def _block(self, block: str) -> Ids:
         if len(block) > LONGEST_BLOCK_CHARS:
             return self._reference.encode(block)
         return self._engine.encode_to_numpy(block, disallowed_special=())
+
+
+def is_cuttable(spec: dict[str, Any]) -> bool:
+    """Whether blocks of a text give the ids of the whole: a known pattern, and nothing that looks further than it."""
+    plain = spec.get("normalizer") is None and all(token["special"] for token in spec["added_tokens"])
+    return plain and known_pattern(spec.get("pre_tokenizer")) is not None
 
 
 def fast_engine(spec: dict[str, Any], engine: tokenizers.Tokenizer, reference: Engine) -> Engine | None:

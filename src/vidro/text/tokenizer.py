@@ -20,17 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tokenizers
 
 from vidro.core.errors import TokenizerError
 from vidro.core.files import sha256_bytes, write_json_atomic
-from vidro.text.decoding import TokenTable, changes_text, printable, token_table
-from vidro.text.fast import Engine, Reference, UnknownPiece, fast_engine
-from vidro.text.layout import BYTE_LETTERS
-from vidro.text.patterns import CHARACTER, GPT2, WORD, known_pattern, split_step
-from vidro.text.special import EOT, PAD, SPECIAL_TOKENS, UNK
+from vidro.text.decoding import TokenTable, printable, token_table
+from vidro.text.fast import Engine, Reference, UnknownPiece, fast_engine, is_cuttable
+from vidro.text.recognise import build_engine, check_ids, is_lossless, kind_of, named_id, read_settings
+from vidro.text.special import EOT, PAD, UNK
 
-# Building the quick engine costs as much as encoding this many characters with the reference.
+# Building the quick engine costs about as much as encoding this many characters with the reference.
 FAST_FROM_CHARS = 100_000
 
 _EOT_NAMES = (EOT, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]")
@@ -54,22 +52,22 @@ class Tokenizer:
         self._spec = {**spec, "truncation": None, "padding": None, "added_tokens": spec.get("added_tokens") or []}
         self._named = (eot, pad)
         self.notes = list(notes)
-        self._engine = _build_engine(self._spec)
-        self._reference = Reference(self._engine, cuttable=known_pattern(self._spec.get("pre_tokenizer")) is not None)
+        self._engine = build_engine(self._spec)
+        self._reference = Reference(self._engine, cuttable=is_cuttable(self._spec))
         self._fast: Engine | None = None
         self._n_encoded_chars = 0
 
         vocab = self._engine.get_vocab(with_added_tokens=True)
         added = self._spec["added_tokens"]
-        _check_ids(vocab, added)
+        check_ids(vocab, added)
         self.vocab_size: int = max(vocab.values()) + 1
         self.special_ids: dict[str, int] = {token["content"]: token["id"] for token in added if token["special"]}
-        self._eot_id = _named_id(vocab, eot, _EOT_NAMES)
-        self.pad_id: int | None = _named_id(vocab, pad, _PAD_NAMES)
+        self._eot_id = named_id(vocab, eot, _EOT_NAMES)
+        self.pad_id: int | None = named_id(vocab, pad, _PAD_NAMES)
         self._table = token_table(self._spec, vocab)
         self._special_names = {number: name for name, number in self.special_ids.items()}
-        self.kind: str = _kind(self._spec, self.special_ids, self.vocab_size)
-        self.lossless: bool = self._table.joins and not changes_text(self._spec) and _says_unknown(self._spec, vocab)
+        self.kind: str = kind_of(self._spec, self.special_ids, self.vocab_size)
+        self.lossless: bool = is_lossless(self._spec, vocab, self._table)
 
     # Making, saving
 
@@ -94,7 +92,7 @@ class Tokenizer:
         """A tokenizer from a tokenizer.json or the directory that holds one. Raises TokenizerError."""
         path = Path(path)
         file = path / "tokenizer.json" if path.is_dir() else path
-        settings = _read_settings(file.with_name("tokenizer_config.json"))
+        settings = read_settings(file.with_name("tokenizer_config.json"))
         try:
             return cls.from_json(file.read_text(encoding="utf-8"), eot=settings.get("eos"), pad=settings.get("pad"))
         except FileNotFoundError:
@@ -166,8 +164,7 @@ class Tokenizer:
 
     def _unencodable(self, problem: UnknownPiece | UnicodeEncodeError, where: str | None) -> TokenizerError:
         if isinstance(problem, UnicodeEncodeError):
-            what = f"U+{ord(problem.object[problem.start]):04X} at offset {problem.start} is half a surrogate pair"
-            return TokenizerError(what, where=where, hint="Read the text again with the encoding it was written in.")
+            return half_a_character(problem, where)
         piece, hint = problem.piece, 'Allow it to become <|unk|> (--unk), or train a "bpe" tokenizer, which knows all.'
         is_word = len(piece) > 1 or (self.kind == "words" and piece.isalnum())
         name = f"the word {piece!r}" if is_word else f"the character {piece!r} (U+{ord(piece):04X})"
@@ -230,65 +227,7 @@ class Tokenizer:
         return TokenizerError(f"id {number} is not in the vocabulary", hint=f"Ids go from 0 to {self.vocab_size - 1}.")
 
 
-def _build_engine(spec: dict[str, Any]) -> tokenizers.Tokenizer:
-    try:
-        engine = tokenizers.Tokenizer.from_str(json.dumps(spec))
-    except Exception as problem:  # the library raises bare Exception
-        what = f"this tokenizer.json cannot be used ({str(problem).splitlines()[0]})"
-        raise TokenizerError(what, hint="The file is cut short, altered, or from a newer version.") from None
-    engine.encode_special_tokens = True
-    return engine
-
-
-def _check_ids(vocab: dict[str, int], added: list[dict[str, Any]]) -> None:
-    """The library renumbers added tokens that leave a gap, without a word; that would shift every id."""
-    if not vocab:
-        raise TokenizerError("this tokenizer.json has an empty vocabulary")
-    if len(set(vocab.values())) < len(vocab):
-        raise TokenizerError("two tokens of this vocabulary have the same id")
-    for token in added:
-        if vocab.get(token["content"]) != token["id"]:
-            raise TokenizerError(f"the added token {token['content']!r} cannot have the id {token['id']}")
-
-
-def _named_id(vocab: dict[str, int], name: str | None, usual: Sequence[str]) -> int | None:
-    if name is not None and name not in vocab:
-        raise TokenizerError(f"tokenizer_config.json names the token {name!r}, which the vocabulary lacks")
-    return next((vocab[each] for each in (name, *usual) if each is not None and each in vocab), None)
-
-
-def _says_unknown(spec: dict[str, Any], vocab: dict[str, int]) -> bool:
-    """Whether nothing is lost in silence: all bytes are known, or what is unknown is an error."""
-    model = spec["model"]
-    if model["type"] == "WordLevel":
-        return model.get("unk_token") not in vocab
-    return model["type"] == "BPE" and vocab.keys() >= set(BYTE_LETTERS)
-
-
-def _kind(spec: dict[str, Any], special: dict[str, int], vocab_size: int) -> str:
-    model, cutter = spec["model"], spec.get("pre_tokenizer")
-    home_made = [special.get(name) for name in SPECIAL_TOKENS] == list(range(vocab_size - 16, vocab_size))
-    if model["type"] == "WordLevel" and home_made:
-        return {WORD: "words", CHARACTER: "chars"}.get(_split_pattern(cutter), "other")
-    if model["type"] == "BPE" and home_made:
-        return "bpe" if known_pattern(cutter) is not None else "bytes"
-    is_gpt2 = model["type"] == "BPE" and special == {EOT: 50_256} and known_pattern(cutter) == GPT2
-    return "gpt2" if is_gpt2 else "other"
-
-
-def _split_pattern(cutter: dict[str, Any] | None) -> str:
-    pattern = (cutter or {}).get("pattern", {}).get("Regex", "")
-    return pattern if cutter == split_step(pattern) else ""
-
-
-def _read_settings(path: Path) -> dict[str, str]:
-    """The names of the end and padding tokens in a tokenizer_config.json, if there is one."""
-    if not path.is_file():
-        return {}
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise TokenizerError(f"this is not valid JSON ({problem})", where=path) from None
-    tokens = {key: settings.get(f"{key}_token") for key in ("eos", "pad")}
-    plain = {key: token.get("content") if isinstance(token, dict) else token for key, token in tokens.items()}
-    return {key: token for key, token in plain.items() if isinstance(token, str)}
+def half_a_character(problem: UnicodeEncodeError, where: str | None = None) -> TokenizerError:
+    """The user's mistake behind a str that is not text: half of a surrogate pair, from a wrong decoding or bad JSON."""
+    what = f"U+{ord(problem.object[problem.start]):04X} at offset {problem.start} is half a surrogate pair"
+    return TokenizerError(what, where=where, hint="Read the text again with the encoding it was written in.")

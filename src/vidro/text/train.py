@@ -29,7 +29,7 @@ from vidro.text.patterns import (
     split_step,
 )
 from vidro.text.special import SPECIAL_TOKENS, UNK, VOCAB_MULTIPLE, closing_tokens, round_up
-from vidro.text.tokenizer import Tokenizer
+from vidro.text.tokenizer import Tokenizer, half_a_character
 
 N_BYTES = 256
 SMALLEST_BPE = round_up(N_BYTES + len(SPECIAL_TOKENS))
@@ -61,7 +61,7 @@ def train_bpe(
     if not 0 < sample_bytes <= OVERFLOW_BYTES:
         raise TokenizerError(f"a sample of {sample_bytes} bytes is not possible", hint=f"At most {OVERFLOW_BYTES}.")
     sample = EvenSample(sample_bytes)
-    for text in texts:
+    for text in _checked(texts):
         for block in short_blocks(text):
             sample.add(block)
         if progress is not None:
@@ -152,7 +152,7 @@ def build_chars(texts: Iterable[str], *, unk: bool = False) -> Tokenizer:
     Other characters are an error, or `<|unk|>` where `unk` allows it. Raises TokenizerError when there is no text.
     """
     known: set[str] = set()
-    for text in texts:
+    for text in _checked(texts):
         known.update(text)
     return _dictionary(sorted(known), CHARACTER, unk=unk)
 
@@ -169,7 +169,7 @@ def build_words(texts: Iterable[str], *, unk: bool = False, vocab_size: int | No
     counter = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocab={}, unk_token=UNK))
     counter.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(WORD), "isolated")
     trainer = tokenizers.trainers.WordLevelTrainer(vocab_size=OVERFLOW_BYTES, min_frequency=0, show_progress=False)
-    counter.train_from_iterator((block for text in texts for block in blocks(text)), trainer)
+    counter.train_from_iterator((block for text in _checked(texts) for block in blocks(text)), trainer)
     vocab = counter.get_vocab()
     by_frequency = sorted(vocab, key=vocab.__getitem__)
     room = len(by_frequency) if vocab_size is None else vocab_size - len(SPECIAL_TOKENS) - 1
@@ -188,6 +188,15 @@ def _dictionary(pieces: list[str], pattern: str, *, unk: bool) -> Tokenizer:
 
 def _closing(n_content: int) -> dict[str, int]:
     return {name: n_content + number for number, name in enumerate(closing_tokens(n_content))}
+
+
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as problem:
+            raise half_a_character(problem) from None
+        yield text
 
 
 def short_blocks(text: str) -> Iterator[str]:
