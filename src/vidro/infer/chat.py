@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vidro.config.schema import SamplingOptions
 from vidro.core.errors import TokenizerError, UsageError
@@ -27,6 +27,7 @@ Pieces = Generator[Piece, None, None]
 """A reply as it comes; `close` it to stop waiting."""
 
 
+@runtime_checkable
 class Style(Protocol):
     """How the words of a person become ids behind what was said before."""
 
