@@ -19,7 +19,6 @@ from vidro.data.tokenizing import tokenize_files
 from vidro.text.tokenizer import Tokenizer
 from vidro.text.train import build_bytes, build_chars
 
-
 PLAIN = Reading()
 
 

@@ -93,6 +93,8 @@ class Tally:
     duplicate_paragraphs: int = 0
     duplicate_paragraph_bytes: int = 0
     mojibake: Counter[str] = field(default_factory=Counter)
+    uncounted: list[str] = field(default_factory=list, repr=False)
+    n_uncounted: int = 0
     documents_seen: set[bytes] = field(default_factory=set, repr=False)
     paragraphs_seen: set[bytes] = field(default_factory=set, repr=False)
 
@@ -120,6 +122,7 @@ def look(
             break
         _add(tally, document, tokenizer)
         samples.offer(document.text)
+    _count_characters(tally, "", at_least=0)
     n_files, disk_bytes = _on_disk(source, cache_dir, tally)
     notes = list(report.notes)
     if not complete:
@@ -150,14 +153,11 @@ def look(
 def _add(tally: Tally, document: Document, tokenizer: Tokenizer | None) -> None:
     text = document.text
     data = text.encode("utf-8")
-    codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     tally.n_documents += 1
     tally.n_bytes += len(data)
-    tally.characters += np.bincount(codes, minlength=N_CHARACTERS)
-    ends = np.flatnonzero(codes == ord("\n"))
-    edges = np.concatenate([[-1], ends, [len(codes)]])
-    tally.n_lines += len(ends) + (len(codes) > 0 and codes[-1] != ord("\n"))
-    tally.longest_line = max(tally.longest_line, int(np.diff(edges).max()) - 1)
+    _count_characters(tally, text)
+    tally.n_lines += text.count("\n") + (not text.endswith("\n"))
+    tally.longest_line = max(tally.longest_line, max(map(len, text.split("\n"))))
     tally.n_words += len(text.split())
     tally.short_documents += len(text.strip()) < 20
     for sign in ("Ã©", "Ã£", "Ã¼", "â€™", "â€œ"):
@@ -170,6 +170,16 @@ def _add(tally: Tally, document: Document, tokenizer: Tokenizer | None) -> None:
         if len(paragraph) >= PARAGRAPH_CHARS and _seen(paragraph.strip().encode("utf-8"), tally.paragraphs_seen):
             tally.duplicate_paragraphs += 1
             tally.duplicate_paragraph_bytes += utf8_length(paragraph)
+
+
+def _count_characters(tally: Tally, text: str, *, at_least: int = 1 << 20) -> None:
+    """Count many texts at once, as a count costs as much as there are characters in Unicode."""
+    tally.uncounted.append(text)
+    tally.n_uncounted += len(text)
+    if tally.n_uncounted >= at_least:
+        codes = np.frombuffer("".join(tally.uncounted).encode("utf-32-le"), dtype="<u4")
+        tally.characters += np.bincount(codes, minlength=N_CHARACTERS)
+        tally.uncounted, tally.n_uncounted = [], 0
 
 
 def _seen(data: bytes, before: set[bytes]) -> bool:
