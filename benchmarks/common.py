@@ -31,9 +31,13 @@ class Done:
 
 
 def run(command: Sequence[str | Path], *, threads: int, cwd: Path | None = None) -> Done:
-    """Run a command on `threads` threads; stop the benchmark, with its last lines, when it fails."""
+    """Run a command on `threads` threads; stop the benchmark, with its last lines, when it fails.
+
+    In a folder of somebody else's (`cwd`) Python leaves no compiled files behind.
+    """
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    environment = {**os.environ, **limits, "PYTHONDONTWRITEBYTECODE": "1"}
+    tidy = {} if cwd is None else {"PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **limits, **tidy}
     started = time.perf_counter()
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8"
