@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from vidro.core.errors import RunError, UsageError
@@ -62,15 +64,18 @@ def read_curves(run_dir: Path) -> Curves:
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``STEM.png`` and ``STEM.svg``; the same figure gives the same bytes."""
-    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    """Write ``STEM.png`` and ``STEM.svg``; the same figure gives the same bytes.
+
+    Each canvas prints directly: `Figure.savefig` would draw everything twice.
+    """
+    png, svg = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg"))
     with plain_style():
-        for path in files:
-            kind = path.suffix[1:]
-            metadata = {"Date": None} if kind == "svg" else {"Software": None}
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=kind, metadata=metadata)
-    return files
+        with atomic_path(png) as temporary:
+            FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+        with atomic_path(svg) as temporary:
+            FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})
+    FigureCanvasAgg(figure)
+    return [png, svg]
 
 
 @contextmanager
