@@ -149,15 +149,15 @@ def fast_engine(spec: dict[str, Any], engine: tokenizers.Tokenizer, reference: E
     if spec.get("normalizer") is not None or not all(token["special"] for token in spec["added_tokens"]):
         return None
     model = spec["model"]
-    if model["type"] == "WordLevel" and spec["pre_tokenizer"] == split_step(CHARACTER):
+    if model["type"] == "WordLevel" and spec.get("pre_tokenizer") == split_step(CHARACTER):
         vocab = {piece: number for piece, number in model["vocab"].items() if piece not in special}
         return Characters(vocab, special.get(model["unk_token"])) if all(len(piece) == 1 for piece in vocab) else None
     if model["type"] != "BPE" or any(model.get(key) for key in _BPE_EXTRAS):
         return None
     vocab = {letters: number for letters, number in model["vocab"].items() if letters not in special}
-    if not model["merges"] and spec["pre_tokenizer"] == byte_level_step(use_regex=False):
+    if not model["merges"] and spec.get("pre_tokenizer") == byte_level_step(use_regex=False):
         return Bytes([vocab[letter] for letter in BYTE_LETTERS]) if vocab.keys() == set(BYTE_LETTERS) else None
-    pattern = known_pattern(spec["pre_tokenizer"])
+    pattern = known_pattern(spec.get("pre_tokenizer"))
     ranks = {from_letters(letters): number for letters, number in vocab.items()}
     names_are_text = all(number not in engine.encode(name).ids for name, number in special.items())
     if pattern is None or not names_are_text or not _same_letters() or not merges_equal_ranks(model, vocab):

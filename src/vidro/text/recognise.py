@@ -42,7 +42,7 @@ def check_ids(vocab: dict[str, int], added: list[dict[str, Any]]) -> None:
 
 
 def named_id(vocab: dict[str, int], name: str | None, usual: Sequence[str]) -> int | None:
-    """The id of `name`, else of the first usual name that is there, or None. Raises TokenizerError for a wrong `name`."""
+    """The id of `name`, else of the first usual name that is there. Raises TokenizerError for an unknown `name`."""
     if name is not None and name not in vocab:
         raise TokenizerError(f"tokenizer_config.json names the token {name!r}, which the vocabulary lacks")
     return next((vocab[each] for each in (name, *usual) if each is not None and each in vocab), None)
