@@ -106,7 +106,7 @@ def test_half_size_weights_open_as_they_are(tmp_path: Path) -> None:
     ours = Transformer(CASES["qwen3 grouped, tied"])
     shaken(ours)
     write_model(tmp_path, ours, dtype=torch.bfloat16)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
     assert theirs.dtype == torch.bfloat16
     assert_same_logits(read_model(tmp_path), theirs.float())
 

@@ -1,4 +1,4 @@
-"""Attention: every token collects what it needs from the tokens before it, and itself.
+r"""Attention: every token collects what it needs from the tokens before it, and itself.
 
 Each token asks a question (query), and each earlier token offers a label (key) and a content (value). Query times
 key is a score, softmax makes shares that sum to 1, and the result is the values mixed in those shares (Vaswani et
@@ -9,7 +9,7 @@ Grouped heads (Ainslie et al. 2023): H query heads share K key/value heads, H/K 
 shrinks by H/K. With H = 6 and K = 2:
 
     query heads       0   1   2   3   4   5
-                       \\  |  /     \\  |  /
+                       \  |  /     \  |  /
     key/value heads       0           1
 
 Not here: what is remembered between calls (`cache`), where a token stands (`positions`). Next: `transformer`.
@@ -96,6 +96,8 @@ def fast_attention(
     """
     causal = mask is None and q.shape[2] > 1
     grouped = q.shape[1] != k.shape[1]
+    if grouped and q.device.type not in ("cpu", "cuda"):  # Apple's kernels share heads in the newest PyTorch only
+        k, v, grouped = _one_per_query(k, q), _one_per_query(v, q), False
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, enable_gqa=grouped)
 
 
@@ -108,8 +110,7 @@ def explicit_attention(
     dropout: float = 0.0,
 ) -> tuple[Float[Tensor, "B H T E"], Float[Tensor, "B H T S"]]:
     """The same, step by step: scores, mask, softmax, mixture; also returns the shares."""
-    sharing = q.shape[1] // k.shape[1]
-    k, v = k.repeat_interleave(sharing, dim=1), v.repeat_interleave(sharing, dim=1)
+    k, v = _one_per_query(k, q), _one_per_query(v, q)
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     if mask is None and q.shape[2] > 1:
         mask = torch.ones_like(scores, dtype=torch.bool).tril()
@@ -117,3 +118,8 @@ def explicit_attention(
         scores = scores.masked_fill(~mask, -torch.inf)
     shares = scores.softmax(dim=-1)
     return F.dropout(shares, dropout) @ v, shares
+
+
+def _one_per_query(shared: Float[Tensor, "B K S E"], q: Float[Tensor, "B H T E"]) -> Float[Tensor, "B H S E"]:
+    """A key/value head for each query head, by copying."""
+    return shared.repeat_interleave(q.shape[1] // shared.shape[1], dim=1)

@@ -17,6 +17,7 @@ Not here: choosing tokens and feeding them (`vidro.infer`).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -128,12 +129,10 @@ class KVCache:
 
     def select(self, rows: Sequence[int]) -> KVCache:
         """A new cache with copies of these rows, in this order; a row may be taken more than once."""
-        chosen = KVCache.__new__(KVCache)
+        chosen = copy.copy(self)
         index = torch.tensor(list(rows), device=self.keys.device)
         chosen.keys, chosen.values = self.keys.index_select(1, index), self.values.index_select(1, index)
-        chosen.capacity, chosen.fixed = self.capacity, self.fixed
         chosen.held = [self.held[row] for row in rows]
-        chosen._pass = (0, [], ())
         return chosen
 
     def place(self, row: int, source: KVCache, source_row: int = 0) -> None:
