@@ -39,7 +39,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def commands(page: Path) -> list[str]:
     """The vidro commands of a page, without comments and without what stands before a ``&&``."""
-    lines = [line.split("&&")[-1].strip() for body in blocks(page, "sh") for line in body.splitlines()]
+    whole = [body.replace("\\\n", " ") for body in blocks(page, "sh")]
+    lines = [line.split("&&")[-1].strip() for body in whole for line in body.splitlines()]
     return [re.sub(r"\s+#.*", "", line) for line in lines if line.startswith("vidro ")]
 
 
@@ -180,6 +181,23 @@ def test_the_errors_page_lists_the_error_tree() -> None:
     }  # fmt: skip
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+Error)` \|", page, re.MULTILINE)) == tree
+
+
+def test_lists_on_the_pages_are_complete() -> None:
+    from vidro.config.presets import PRESETS
+    from vidro.infer.commands import HELP
+    from vidro.text.special import SPECIAL_TOKENS
+
+    model, generating, tokenizer = (
+        (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("model", "generating", "tokenizer")
+    )
+    presets = re.search(r"Presets: (.*?)\.\s", model, re.DOTALL)
+    assert presets is not None
+    assert re.findall(r"`(.+?)`", presets[1]) == list(PRESETS)
+    assert all(f"`{command}`" in generating for command in HELP)
+    assert re.findall(r"`(<\|\w+\|>)`", tokenizer.split("## The sixteen")[1].split("\n\n")[2]) == list(
+        SPECIAL_TOKENS[:8]
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
