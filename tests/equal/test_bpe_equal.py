@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
 from unicodedata import ucd_3_2_0
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidro.learn import bpe as readable
+from vidro.learn import words as dictionary
 from vidro.learn.words import WordDictionary
 from vidro.learn.words import cut as cut_words
 from vidro.text.patterns import WORD, split_step
@@ -100,3 +102,10 @@ def test_the_dictionary_of_words_is_equal() -> None:
 def test_words_are_cut_alike(text: str) -> None:
     cutter = tokenizers.pre_tokenizers.Split(tokenizers.Regex(split_step(WORD)["pattern"]["Regex"]), "isolated")
     assert cut_words(text) == [piece for piece, _ in cutter.pre_tokenize_str(text)]
+
+
+@pytest.mark.parametrize("lesson", [readable, dictionary])
+def test_examples_in_docstrings(lesson) -> None:
+    result = doctest.testmod(lesson)
+    assert result.attempted > 5
+    assert result.failed == 0

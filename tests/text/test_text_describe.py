@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+
 import pytest
 
 from vidro.core.errors import TokenizerError
@@ -36,3 +39,10 @@ def test_a_dictionary_has_no_merges_and_may_have_no_sample(homemade: dict[str, T
         assert (report.n_merges > 0) == (tokenizer.kind == "bpe")
     with pytest.raises(TokenizerError, match="is not in the vocabulary"):
         describe(build_chars(["abc"]), "xyz")
+
+
+@pytest.mark.parametrize("name", ["decoding", "layout", "patterns", "special", "stream"])
+def test_examples_in_docstrings(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"vidro.text.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0

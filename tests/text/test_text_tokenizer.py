@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,32 @@ def test_saved_and_loaded_it_is_the_same(homemade: dict[str, Tokenizer], nasty: 
             known = [text for text in nasty if tokenizer.lossless or kind.endswith("-unk")]
             assert [other.encode(text) for text in known] == [tokenizer.encode(text) for text in known]
     assert len({tokenizer.fingerprint for tokenizer in homemade.values()}) == len(homemade)
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_it_works_in_other_processes(method: str, bpe: Tokenizer, nasty: list[str]) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip("not on this system")
+    tokenizer = Tokenizer.from_json(bpe.to_json())
+    tokenizer.encode_batch(["warmed up " * 20_000])  # the quick engine is there, as in a long-running parent
+    texts = [*nasty, "the cat sat " * 20_000]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        there = pool.submit(tokenizer.encode_batch, texts).result()
+    assert [ids.tolist() for ids in there] == [ids.tolist() for ids in tokenizer.encode_batch(texts)]
+
+
+def test_what_changes_the_text_is_not_called_lossless(bpe: Tokenizer) -> None:
+    assert bpe.lossless
+    for change in (
+        {"normalizer": {"type": "NFC"}},
+        {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}},
+        {"decoder": None},
+    ):
+        changed = Tokenizer.from_json(json.dumps({**json.loads(bpe.to_json()), **change}))
+        assert not changed.lossless
+    spec = json.loads(bpe.to_json())
+    spec["added_tokens"][-1] |= {"special": False, "lstrip": True}
+    assert not Tokenizer.from_json(json.dumps(spec)).lossless
 
 
 def test_the_fingerprint_does_not_depend_on_the_order_or_the_look_of_the_file(bpe: Tokenizer) -> None:
