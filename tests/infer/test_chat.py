@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -214,7 +216,9 @@ def test_a_long_conversation_forgets_its_older_half_and_says_so_once():
         notes += [piece.note for piece in response.pieces if piece.note is not None]
     assert notes == ["The model sees 32 tokens, and this conversation is longer: its older part is forgotten."]
     assert len(chat.context()) > 64
-    hear(chat, "a" * 31)  # with the line end before it, all that the model can see
+    reply = hear(chat, ALPHABET[:-1] + "xyz")  # with the line end before it, all that the model can see
+    again = chat.session.stream(chat.turns[-1].prompt_ids, replace(chat.options, seed=chat.turns[-1].seed))
+    assert "".join(piece.text for piece in again) == reply
     with pytest.raises(UsageError, match="it is 41 tokens long, and the model sees 32 at once"):
         chat.respond("b" * 40)
 

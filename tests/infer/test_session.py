@@ -118,6 +118,7 @@ def test_stop_strings_over_several_tokens_are_never_shown(stop, text, reason):
     pieces = list(session.stream("", options))
     shown = "".join(piece.text for piece in pieces)
     assert (shown, pieces[-1].finish_reason) == (text, reason)
+    assert [piece.finish_reason for piece in pieces[:-1]] == [None] * (len(pieces) - 1), "nothing is made after the end"
     assert session.generate([""], options)[0].text == text
     for end in range(len(pieces)):
         assert text.startswith("".join(piece.text for piece in pieces[:end]))
