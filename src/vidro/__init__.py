@@ -14,14 +14,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vidro.core.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from vidro.api import Run, load, pretrain
     from vidro.config.schema import ModelConfig, PretrainOptions, SamplingOptions
     from vidro.core.errors import VidroError
     from vidro.model.transformer import Transformer
     from vidro.text.tokenizer import Tokenizer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ModelConfig",

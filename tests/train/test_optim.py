@@ -103,5 +103,5 @@ def test_state_survives_and_goes_on_bit_for_bit() -> None:
     for a, b in zip(whole.parameters(), half.parameters(), strict=True):
         assert torch.equal(a, b)
     del saved["adamw.steps"]
-    with pytest.raises(CheckpointError, match="the optimizer state has no 'adamw.steps'"):
+    with pytest.raises(CheckpointError, match=r"the optimizer state has no 'adamw\.steps'"):
         second.load(saved)

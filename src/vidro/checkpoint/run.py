@@ -28,6 +28,7 @@ import filelock
 from vidro.checkpoint.training_state import checkpoint_steps, newest_complete, verify_checkpoint
 from vidro.core.errors import CheckpointError, RunError, did_you_mean
 from vidro.core.files import read_json, remove_directory, sha256_file, storage_errors, write_json_atomic
+from vidro.core.version import VERSION
 
 if TYPE_CHECKING:
     import torch
@@ -246,7 +247,5 @@ def versions() -> dict[str, str]:
     """Versions that a record carries: enough to say on what a run was made."""
     import torch
 
-    import vidro
-
     python = ".".join(str(part) for part in sys.version_info[:3])
-    return {"vidro": vidro.__version__, "torch": str(torch.__version__), "python": python, "platform": os.name}
+    return {"vidro": VERSION, "torch": str(torch.__version__), "python": python, "platform": os.name}

@@ -38,6 +38,7 @@ from vidro.train.stop import StopSignal
 from vidro.train.text_task import TextTask
 
 if TYPE_CHECKING:
+    from vidro.text.tokenizer import Tokenizer
     from vidro.train.pretrain import Setup, Surroundings
 
 LOOKS_SHARE = 0.02  # all looks at the validation text together cost at most this share of the run (design, section 4)
@@ -167,17 +168,17 @@ def loop_settings(setup: Setup, facts: RunFacts, context: Callable[[], AbstractC
 def make_task(path: Path, setup: Setup, facts: RunFacts, *, model: Transformer, device: torch.device) -> TextTask:
     """The text as the loop sees it."""
     prepared, options, context = setup.prepared, setup.options, setup.plan.model.context_length
-    prompts = options.train.sample_prompts
+    prompts, val_texts = options.train.sample_prompts, prepared.val_texts()
     return TextTask(
         stream=TokenStream(prepared.train.tokens, context_length=context, seed=options.train.seed),
         rows=setup.plan.rows,
         device=device,
         tokenizer=setup.tokenizer,
         val=val_subset(setup, facts.val_windows, device),
-        prompts=prompts if prompts else default_prompts(prepared.val_texts()),
+        prompts=prompts if prompts else default_prompts(val_texts, setup.tokenizer, context_length=context),
         sampling=SamplingOptions(max_tokens=options.train.sample_tokens, seed=options.train.seed),
         copies=CopyIndex(prepared.train_texts()),
-        probes=ProbeRecorder(path / "probes", setup.tokenizer, prepared.val_texts(), context_length=context),
+        probes=ProbeRecorder(path / "probes", setup.tokenizer, val_texts, context_length=context),
         compiled=options.train.compile,
     )
 
@@ -196,13 +197,21 @@ def val_subset(setup: Setup, n_windows: int, device: torch.device) -> ValSubset:
     )
 
 
-def default_prompts(val_texts: list[str]) -> tuple[str, ...]:
-    """Two prompts where the user gave none: nothing at all, and words from the middle of the validation text."""
+def default_prompts(val_texts: list[str], tokenizer: Tokenizer, *, context_length: int) -> tuple[str, ...]:
+    """Two prompts where the user gave none: nothing at all, and words from the middle of the validation text.
+
+    They fill at most half of the context.
+    """
     text = val_texts[len(val_texts) // 2] if val_texts else ""
     if len(val_texts) == 1:
         text = text[len(text) // 2 :]
-    words = " ".join(text[: 10 * PROMPT_CHARS].split(" ")[1:])  # the first word may be half a word
-    opening = words.strip()[:PROMPT_CHARS].split("\n")[0].rsplit(" ", 1)[0].strip()
+    words = text[: 10 * PROMPT_CHARS].split()[1:]  # the first word may be half a word
+    opening = ""
+    for word in words:
+        longer = f"{opening} {word}".strip()
+        if len(longer) > PROMPT_CHARS or len(tokenizer.encode(longer)) > context_length // 2:
+            break
+        opening = longer
     return ("", opening) if opening else ("",)
 
 

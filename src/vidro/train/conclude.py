@@ -49,7 +49,8 @@ def conclude(run: AssembledRun, state: LoopState) -> dict[str, Any]:
         "end", step=state.step, reason=state.reason, best_step=state.watch.best_step, message=closing(run, state, full),
         **{name: value for name, value in results.items() if name not in NOT_IN_END},
     )  # fmt: skip
-    plot_run(run.path)
+    if run.around.plots:
+        plot_run(run.path)
     return results
 
 

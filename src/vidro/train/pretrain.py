@@ -29,6 +29,7 @@ from vidro.data.documents import STDIN
 from vidro.data.foreign import is_shards
 from vidro.data.prepare import Prepared, prepare
 from vidro.data.survey import TextSource, open_source
+from vidro.infer.decode import check_prompt
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
@@ -76,6 +77,7 @@ class Surroundings:
     sinks: tuple[Sink, ...] = ()
     clock: Clock = time.monotonic
     processes: int = 1
+    plots: bool = True
     on_landing: Callable[[], None] | None = None
 
 
@@ -109,6 +111,8 @@ def set_up(
     notes = [*prepared.notes, *notes]
     facts = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
     plan = make_plan(options, facts, shape=shape)
+    for prompt in options.train.sample_prompts:
+        check_prompt([tokenizer.eot_id, *tokenizer.encode(prompt)], plan.model.context_length)
     return Setup(
         source=lasting(source, text),
         options=resolved(options, plan),

@@ -1,0 +1,79 @@
+"""Tiny real runs: 12 steps of a 25,000-parameter model on 20 kB of stories, about a second each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vidro.config.load import resolve
+from vidro.config.schema import PretrainOptions
+from vidro.core.events import Event, read_events
+from vidro.data.tinyworld import text
+from vidro.train import pretrain as training
+
+FLAGS: dict[str, Any] = {
+    "steps": 12, "vocab_size": 320, "context_length": 16, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_head": 16,
+    "batch_tokens": 64, "evals": 4, "checkpoint_steps": 3, "threads": 1, "sample_tokens": 4, "dropout": 0.1,
+}  # fmt: skip
+
+
+@dataclass
+class Bench:
+    """A place to train in: a text, a cache, and the calls with everything that a test does not care about filled in."""
+
+    folder: Path
+    source: Path
+    clock: Callable[[], float] = time.monotonic
+    heard: list[Event] = field(default_factory=list)
+    plots: bool = False
+
+    def around(self, *listeners: Callable[[Event], None]) -> training.Surroundings:
+        return training.Surroundings(
+            cache_dir=self.folder / "cache",
+            started_s=self.clock(),
+            sinks=(self.heard.append, *listeners),
+            clock=self.clock,
+            plots=self.plots,
+        )
+
+    def train(
+        self, name: str, *listeners: Callable[[Event], None], parent: Any = None, **flags: Any
+    ) -> training.PretrainResult:
+        options = resolve(PretrainOptions, flags={**FLAGS, **flags})
+        source, out = str(self.source), self.folder / name
+        return training.pretrain(source, options, around=self.around(*listeners), out=out, parent=parent)
+
+    def resume(self, name: str, *listeners: Callable[[Event], None], **keywords: Any) -> training.PretrainResult:
+        return training.resume(self.folder / name, around=self.around(*listeners), **keywords)
+
+    def log(self, name: str, kind: str) -> list[Event]:
+        return [event for event in read_events(self.folder / name / "metrics.jsonl") if event["event"] == kind]
+
+    def losses(self, name: str) -> list[tuple[int, float]]:
+        return [(event["step"], event["loss_nats"]) for event in self.log(name, "train")]
+
+    def same(self, one: str, other: str, *, step: int = 12) -> None:
+        """Root, last checkpoint, losses, looks, samples and probes of two runs are equal to the bit."""
+        a, b = self.folder / one, self.folder / other
+        files = ["model.safetensors"]
+        files += [f"checkpoints/step-{step}/{name}.safetensors" for name in ("model", "optimizer")]
+        files += [str(path.relative_to(a)) for path in (a / "probes").iterdir()]
+        for name in files:
+            assert (a / name).read_bytes() == (b / name).read_bytes(), name
+        assert self.losses(one) == self.losses(other)
+        for kind, key in (("eval", "nats_per_token"), ("sample", "text"), ("best", "nats_per_token")):
+            first, second = ([(e["step"], e[key]) for e in self.log(name, kind)] for name in (one, other))
+            assert first == second, kind
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    source = tmp_path / "stories.txt"
+    source.write_text(text(seed=1, n_bytes=20_000), encoding="utf-8")
+    return Bench(tmp_path, source)
+

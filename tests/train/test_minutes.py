@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vidro.core.events import Event
+
+
+class Clock:
+    """Seconds that pass only when asked for: each call is a hundredth."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
+@pytest.fixture
+def timed(bench: Any) -> Any:
+    bench.clock = Clock()
+    return bench
+
+
+def test_minutes_are_kept_on_the_clock(timed: Any) -> None:
+    result = timed.train("a", steps=None, minutes=0.5)
+    assert result.reason == "budget"
+    assert 0.5 * 60 * 0.7 < timed.clock.now < 0.5 * 60 + 5
+    multipliers = [m for e in timed.log("a", "train") for m in e["multipliers"]]
+    assert len(multipliers) == result.results["steps"]
+    top = multipliers.index(max(multipliers))
+    assert multipliers[: top + 1] == sorted(multipliers[: top + 1])
+    assert multipliers[-1] < 0.05
+    assert 0.45 < sum(m > 0.999 for m in multipliers) / len(multipliers) < 0.55
+
+
+def test_a_resume_goes_on_with_the_time_left(timed: Any) -> None:
+    class Gone(Exception):
+        pass
+
+    def halt(event: Event) -> None:
+        if event["event"] == "train" and event["progress"] > 0.4:
+            raise Gone
+
+    with pytest.raises(Gone):
+        timed.train("a", halt, steps=None, minutes=0.5)
+    used = timed.log("a", "train")[-1]["elapsed_s"]
+    before = timed.clock.now
+    result = timed.resume("a")
+    rest = timed.clock.now - before
+    assert result.reason == "budget"
+    assert used + rest < 0.5 * 60 + 5
+    assert timed.log("a", "train")[-1]["progress"] == 1.0
+
+
+def test_more_minutes_move_the_end(timed: Any) -> None:
+    timed.train("a", steps=None, minutes=0.5)
+    steps = timed.log("a", "end")[0]["steps"]
+    result = timed.resume("a", more=0.5)
+    assert result.results["steps"] > 1.5 * steps

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from vidro.checkpoint.run import RunRef, load_model, load_tokenizer, open_run, verify_root
+from vidro.checkpoint.training_state import checkpoint_steps
+from vidro.config.load import resolve
+from vidro.config.schema import PretrainOptions
+from vidro.core.errors import DataError, RunError, StorageError, TrainingError, UsageError
+from vidro.core.events import Event
+from vidro.train.pretrain import read_settings, set_up
+
+
+class Halt(Exception):
+    """The process is gone, as far as the run can tell."""
+
+
+def halt_at(step: int, kind: str = "train") -> Any:
+    """A listener that breaks off at the first event of `kind` at or past `step`."""
+
+    def listener(event: Event) -> None:
+        if event["event"] == kind and event["step"] >= step:
+            raise Halt
+
+    return listener
+
+
+def land_at(step: int) -> Any:
+    """A listener that does what Ctrl-C does, once, after `step` steps."""
+    sent: list[int] = []
+
+    def listener(event: Event) -> None:
+        if event["event"] == "train" and event["step"] >= step and not sent:
+            sent.append(event["step"])
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return listener
+
+
+def test_a_run_holds_what_the_design_lists(bench: Any) -> None:
+    bench.plots = True
+    result = bench.train("a")
+    path = result.path
+    present = {p.name for p in path.iterdir()}
+    assert present >= {
+        "config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+        "run.toml", "metrics.jsonl", "samples.jsonl", "probes", "plots", "checkpoints", "vidro.json",
+    }  # fmt: skip
+    record = verify_root(path)
+    assert record["kind"] == "base"
+    assert record["status"] == "finished"
+    assert record["data"]["name"] == "stories.txt"
+    assert record["results"]["val_bits_per_byte"] == pytest.approx(result.results["val_bits_per_byte"])
+    assert [e["step"] for e in bench.log("a", "train")] == list(range(1, 13))
+    assert sum(len(e["multipliers"]) for e in bench.log("a", "train")) == 12
+    assert [e["name"] for e in bench.log("a", "phase")] == ["stable", "decay"]
+    assert bench.log("a", "end")[0]["reason"] == "budget"
+    full = bench.log("a", "eval")[-1]
+    assert full["full"] is True
+    assert full["n_bytes"] == record["data"]["val_bytes"]
+
+
+def test_the_loss_falls_and_the_root_is_the_best_look(bench: Any) -> None:
+    bench.train("a", steps=60, evals=10)
+    losses = [loss for _, loss in bench.losses("a")]
+    assert losses[-1] < losses[0] - 0.5
+    looks = [e for e in bench.log("a", "eval") if not e["full"]]
+    best = min(looks, key=lambda e: e["nats_per_token"])
+    assert open_run(RunRef(bench.folder / "a")).step == best["step"]
+
+
+def test_run_toml_makes_the_same_plan_again(bench: Any) -> None:
+    path = bench.train("a").path
+    options = resolve(PretrainOptions, file=path / "run.toml")
+    assert options == read_settings(path)
+    again = set_up(str(bench.source), options, cache_dir=bench.folder / "cache")
+    assert again.options == options
+
+
+@pytest.mark.parametrize("step", [1, 4, 8])
+def test_a_run_broken_off_anywhere_goes_on_bit_for_bit(bench: Any, step: int) -> None:
+    bench.train("whole")
+    with pytest.raises(Halt):
+        bench.train("broken", halt_at(step))
+    if step < 3:
+        with pytest.raises(RunError, match="there is no complete checkpoint to continue from"):
+            bench.resume("broken")
+        return
+    bench.resume("broken")
+    bench.same("whole", "broken")
+
+
+def test_broken_off_while_looking_and_while_finishing(bench: Any) -> None:
+    bench.train("whole")
+    for name, kind, step in (("look", "eval", 6), ("final", "checkpoint", 12), ("end", "end", 12)):
+        with pytest.raises(Halt):
+            bench.train(name, halt_at(step, kind))
+        if name != "end":
+            bench.resume(name)
+            bench.same("whole", name)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_every_family_resumes_exactly(bench: Any, family: str) -> None:
+    flags = {"family": family, "optimizer": "adamw" if family == "gpt2" else "muon"}
+    bench.train("whole", **flags)
+    with pytest.raises(Halt):
+        bench.train("broken", halt_at(7), **flags)
+    bench.resume("broken")
+    bench.same("whole", "broken")
+
+
+def test_ctrl_c_lands_and_a_resume_is_as_if_it_never_happened(bench: Any) -> None:
+    bench.train("whole", steps=40)
+    result = bench.train("landed", land_at(10), steps=40)
+    assert (result.reason, result.signum) == ("landed", signal.SIGINT)
+    record = verify_root(bench.folder / "landed")
+    assert record["status"] == "landed"
+    assert bench.log("landed", "phase")[-1]["name"] == "landing"
+    opened = open_run(RunRef(bench.folder / "landed"))
+    assert load_model(opened).config.d_model == 32  # usable at once
+    bench.resume("landed")
+    bench.same("whole", "landed", step=40)
+
+
+def test_the_second_ctrl_c_stops_at_once_and_loses_nothing_saved(bench: Any) -> None:
+    def again(event: Event) -> None:
+        if event["event"] == "phase" and event["name"] == "landing":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    bench.train("whole", steps=40)
+    with pytest.raises(KeyboardInterrupt):
+        bench.train("stopped", land_at(10), again, steps=40)
+    bench.resume("stopped")
+    bench.same("whole", "stopped", step=40)
+
+
+def test_more_gives_what_a_longer_run_would_have_given(bench: Any) -> None:
+    bench.train("longer", steps=20, warmup=0.0)
+    bench.train("a", steps=12, warmup=0.0)
+    assert 6 in checkpoint_steps(bench.folder / "a" / "checkpoints")  # from before the decay
+    bench.resume("a", more=8)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        last = f"checkpoints/step-20/{name}"
+        assert (bench.folder / "a" / last).read_bytes() == (bench.folder / "longer" / last).read_bytes()
+    assert read_settings(bench.folder / "a").budget.steps == 20
+    with pytest.raises(RunError, match=r"this run is finished\. Prolong it with --more"):
+        bench.resume("a")
+
+
+def test_more_needs_a_finished_run_with_a_decay(bench: Any) -> None:
+    with pytest.raises(Halt):
+        bench.train("broken", halt_at(5))
+    with pytest.raises(RunError, match="--more prolongs a finished run"):
+        bench.resume("broken", more=5)
+    bench.train("cosine", schedule="cosine")
+    with pytest.raises(RunError, match=r"kept no checkpoint from before its decay\. Only the schedule wsd"):
+        bench.resume("cosine", more=5)
+
+
+def test_from_keeps_shape_and_tokenizer_and_measures_both_texts(bench: Any) -> None:
+    first = bench.train("first", steps=40)
+    bench.source = bench.folder / "other.txt"
+    bench.source.write_text("The sea is wide and the night is long. " * 300, encoding="utf-8")
+    parent = open_run(RunRef(first.path))
+    flags = dict.fromkeys(("vocab_size", "d_model", "n_layers", "n_heads", "d_head", "context_length"))
+    second = bench.train("second", parent=parent, **flags)
+    assert load_tokenizer(open_run(RunRef(second.path))).fingerprint == load_tokenizer(parent).fingerprint
+    before, after = second.results["before_bits_per_byte"], second.results["after_bits_per_byte"]
+    assert set(before) == {"stories.txt", "other.txt"}
+    assert after["other.txt"] < before["other.txt"]
+    assert open_run(RunRef(second.path)).record["parent"] == str(first.path)
+    with pytest.raises(UsageError, match="n-layers: --from keeps the shape"):
+        bench.train("third", parent=parent, **{**flags, "n_layers": 5})
+
+
+def test_changed_settings_text_and_place_are_named(bench: Any) -> None:
+    with pytest.raises(Halt):
+        bench.train("a", halt_at(7))
+    with pytest.raises(RunError, match=r"this run was made with lr 0.003, not 0.1. Leave the flag out"):
+        bench.resume("a", said={"lr": 0.1})
+    with pytest.raises(RunError, match="this run directory exists already"):
+        bench.train("a")
+    bench.source.write_text("Another text. " * 900)
+    with pytest.raises(RunError, match=r"stories.txt has changed since this run began"):
+        bench.resume("a", said={"steps": 12})
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(bench: Any, damage: str) -> None:
+    bench.train("whole")
+    with pytest.raises(Halt):
+        bench.train("a", halt_at(8))
+    file = bench.folder / "a" / "checkpoints" / "step-6" / "optimizer.safetensors"
+    data = bytearray(file.read_bytes())
+    if damage == "cut":
+        del data[-1]
+    else:
+        data[-1] ^= 1
+    file.write_bytes(data)
+    bench.resume("a")
+    bench.same("whole", "a")
+    assert any("falling back to an earlier checkpoint" in e["message"] for e in bench.log("a", "note"))
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoints(bench: Any) -> None:
+    with pytest.raises(TrainingError, match=r"step \d+: the (loss|gradient) became (nan|inf).* lower --lr"):
+        bench.train("a", optimizer="adamw", lr=1e35, warmup=0.0, checkpoint_steps=1)
+    assert checkpoint_steps(bench.folder / "a" / "checkpoints")
+
+
+def test_no_space_left_is_one_line_and_the_run_goes_on_later(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vidro.checkpoint import training_state
+
+    real = training_state.save_tensors
+    calls: list[int] = []
+
+    def full(*arguments: Any, **keywords: Any) -> None:
+        calls.append(1)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*arguments, **keywords)
+
+    bench.train("whole")
+    monkeypatch.setattr(training_state, "save_tensors", full)
+    with pytest.raises(StorageError, match="no space left on the disk"):
+        bench.train("a")
+    monkeypatch.undo()
+    bench.resume("a")
+    bench.same("whole", "a")
+
+
+def test_a_text_too_short_is_refused_before_anything_is_written(bench: Any) -> None:
+    bench.source.write_text("Ten chars.")
+    with pytest.raises(DataError):
+        bench.train("a")
+    assert not (bench.folder / "a").exists()
+
+
+def test_another_micro_batch_gives_the_same_losses(bench: Any) -> None:
+    bench.train("a", dropout=0.0)
+    bench.train("b", dropout=0.0, micro_batch=1)
+    for (_, one), (_, other) in zip(bench.losses("a"), bench.losses("b"), strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_patience_ends_early_and_says_so(bench: Any) -> None:
+    result = bench.train("a", steps=400, evals=40, patience=2, optimizer="adamw", lr=0.05, dropout=0.0)
+    assert result.reason == "patience"
+    assert bench.log("a", "end")[0]["step"] < 400
+    assert json.loads((result.path / "vidro.json").read_text())["status"] == "finished"
+
+
+def test_a_sample_prompt_longer_than_the_context_is_refused_before_training(bench: Any) -> None:
+    with pytest.raises(UsageError, match="the model sees 16 at once"):
+        bench.train("a", sample_prompts=("once upon a time " * 20,))
+    assert not (bench.folder / "a").exists()
