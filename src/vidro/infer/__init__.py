@@ -1,1 +1,1 @@
-"""Generating: logits to ids (`decode`), text to text (`session`). Read next: `decode`."""
+"""Generating: ids (`decode`), text (`session`), one token slowly (`explain`), turns (`chat`). Read next: `decode`."""
