@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidro.text.layout import BYTE_LETTERS, byte_bpe, from_letters, to_letters
@@ -29,6 +29,7 @@ def pieces_of(part: dict[str, Any], text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PATTERNS)
+@settings(deadline=None, derandomize=True)
 @given(text=tricky_texts, size=st.integers(1, 12))
 def test_pieces_of_blocks_are_the_pieces_of_the_whole(name: str, text: str, size: int) -> None:
     cut = list(blocks(text, size))
@@ -37,6 +38,7 @@ def test_pieces_of_blocks_are_the_pieces_of_the_whole(name: str, text: str, size
     assert [piece for block in cut for piece in pieces_of(byte_level(name), block)] == pieces_of(byte_level(name), text)
 
 
+@settings(deadline=None, derandomize=True)
 @given(text=tricky_texts, size=st.integers(1, 12))
 def test_blocks_are_cut_between_words_too(text: str, size: int) -> None:
     part = split_step(WORD)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidro.core.errors import TokenizerError
@@ -53,6 +53,7 @@ NAMES = ["bpe", "words", "chars", "bytes", "words-unk", "chars-unk", "sentencepi
 
 @pytest.mark.parametrize("skip_special", [False, True])
 @pytest.mark.parametrize("kind", NAMES)
+@settings(deadline=None, derandomize=True)
 @given(data=st.data())
 def test_the_pieces_are_the_whole(
     kind: str, skip_special: bool, every: dict[str, Tokenizer], data: st.DataObject
@@ -68,6 +69,7 @@ def test_the_pieces_are_the_whole(
 
 
 @pytest.mark.parametrize("kind", ["bpe", "bytes"])
+@settings(deadline=None, derandomize=True)
 @given(text=st.text())
 def test_whole_characters_only(kind: str, every: dict[str, Tokenizer], text: str) -> None:
     decoder = StreamDecoder(every[kind])

@@ -9,7 +9,7 @@ from unicodedata import ucd_3_2_0
 import pytest
 import rustbpe
 import tiktoken
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidro.core.errors import TokenizerError
@@ -68,6 +68,7 @@ def trained(rhymes: str, nasty: list[str]) -> tuple[rustbpe.Tokenizer, Tokenizer
 settled = st.text(st.characters(exclude_categories=["Cs"]).filter(lambda c: ucd_3_2_0.category(c) != "Cn"))
 
 
+@settings(deadline=None, derandomize=True)
 @given(text=settled)
 def test_our_merges_give_the_trainers_own_ids(trained: tuple, text: str) -> None:
     trainer, tokenizer = trained
@@ -149,6 +150,7 @@ def test_a_large_text_is_sampled_evenly_and_says_so(rhymes: str) -> None:
     assert f" of {total:,} bytes, evenly drawn." in tokenizer.notes[0]
 
 
+@settings(deadline=None, derandomize=True)
 @given(sizes=st.lists(st.integers(0, 50), max_size=200), capacity=st.integers(50, 300))
 def test_even_samples(sizes: list[int], capacity: int) -> None:
     sample = EvenSample(capacity)
