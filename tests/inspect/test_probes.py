@@ -176,7 +176,7 @@ def test_damage_is_said(tmp_path: Path, in_bytes: Tokenizer) -> None:
     with pytest.raises(RunError, match=r"step-000001\.safetensors: this probe cannot be read"):
         read_probes(tmp_path).arrays(1)
     header = json.loads((tmp_path / "probes.json").read_text())
-    (tmp_path / "probes.json").write_text(json.dumps({**header, "format": 2}))
+    (tmp_path / "probes.json").write_text(json.dumps({**header, "format_version": 2}))
     with pytest.raises(RunError, match=r"these probes have format 2, this Vidro knows 1\. Update Vidro"):
         read_probes(tmp_path)
 

@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 from vidro.core.errors import RunError
 from vidro.core.files import read_json, write_bytes_atomic, write_json_atomic
 
-NEWEST_FORMAT = 1
+FORMAT_VERSION = 1
 HEADER = "probes.json"
 _RECORD = re.compile(r"step-(\d{6,})\.safetensors")
 
@@ -48,8 +48,8 @@ def read_probes(directory: Path) -> Probes:
     """The header and the list of steps. Raises RunError when there are none or a newer Vidro wrote them."""
     path = directory / HEADER
     header = read_json(path, error=RunError)
-    if header["format"] > NEWEST_FORMAT:
-        what = f"these probes have format {header['format']}, this Vidro knows {NEWEST_FORMAT}"
+    if header["format_version"] > FORMAT_VERSION:
+        what = f"these probes have format {header['format_version']}, this Vidro knows {FORMAT_VERSION}"
         raise RunError(what, where=path, hint="Update Vidro to read them.")
     return Probes(directory, header, tuple(recorded_steps(directory)))
 

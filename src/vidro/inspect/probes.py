@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidro.core.shapes import Float, Int
-from vidro.inspect.probe_files import drop_after, write_header, write_record
+from vidro.inspect.probe_files import FORMAT_VERSION, drop_after, write_header, write_record
 from vidro.inspect.sentences import Sentence, choose_sentences
 from vidro.model.trace import Trace
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 
-FORMAT = 1
 LENS_TOP = 10
 MOST_MAPS = 192  # layers × heads; of larger models, evenly spaced layers are kept
 
@@ -83,7 +82,7 @@ class ProbeRecorder:
 
     def _header(self, model: Transformer, layers: list[int]) -> dict[str, Any]:
         return {
-            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
             "tokenizer": self._tokenizer.fingerprint,
             "family": model.config.family,
             "n_layers": model.config.n_layers,
