@@ -133,11 +133,10 @@ class Loop:
         self._landing: tuple[float, float, float] | None = None  # start (s), length (s), multiplier at the start
         if self.state.step == 0:
             self.task.probe(self.model, 0)
-        while self.state.reason is None:
+        while not self._ended():  # asked first: a run may have been killed after its last step
             self._enter_phase()
             self._one_step()
             self._look_around()
-            self._maybe_end()
         self._finish()
         return self.state
 
@@ -207,7 +206,8 @@ class Loop:
         if save and self._landing is None:
             self._checkpoint("regular")
 
-    def _maybe_end(self) -> None:
+    def _ended(self) -> bool:
+        """Whether the landing, the budget or the patience is over; the reason is remembered."""
         state = self.state
         if self._landing is not None:
             started, length, _ = self._landing
@@ -217,6 +217,7 @@ class Loop:
             state.reason = "budget"
         elif state.watch.exhausted(self.settings.patience):
             state.reason = "patience"
+        return state.reason is not None
 
     def _finish(self) -> None:
         """The last look (unless it was just taken), the last sample, the last checkpoint."""
