@@ -47,7 +47,6 @@ FULL_SHARE = 0.15  # of a budget in minutes, for the evaluation at the end; a lo
 LEAST_WINDOWS = 8  # a look at fewer says nothing, whatever it costs
 CLOSING_S = 4.0  # set aside for drawing the plots and leaving
 TRIAL_WINDOWS = 4
-PEAK_SAMPLES = 9
 PROMPT_CHARS = 40
 
 
@@ -120,10 +119,8 @@ def assemble(
     peak = MatmulPeak(device)
     flops = count(plan.model).flops_per_token_train
 
-    def facts_of_speed(tokens_per_s: float) -> dict[str, Any]:
-        if len(peak.samples) < PEAK_SAMPLES:
-            peak.measure()
-        best = peak.flops_per_s
+    def facts_of_speed(tokens_per_s: float, elapsed_s: float) -> dict[str, Any]:
+        best = peak.measure_seldom(elapsed_s)
         frac = None if best is None else round(tokens_per_s * flops / best, 4)
         return {"memory_bytes": memory_bytes(device), "peak_frac": frac}
 

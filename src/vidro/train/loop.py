@@ -124,7 +124,7 @@ class Loop:
     events: EventStream
     clock: Callable[[], float]
     stop: StopSignal
-    facts: Callable[[float], dict[str, Any]]  # tokens/s → further fields of a train event (memory, share of the peak)
+    facts: Callable[[float, float], dict[str, Any]]  # (tokens/s, elapsed s) → memory and share of the peak
 
     def run(self) -> LoopState:
         """Train until the budget, the patience or a signal ends it; the last state is saved. Raises TrainingError."""
@@ -276,7 +276,7 @@ class Loop:
             elapsed_s=round(state.elapsed_s, 3),
             progress=round(state.share, 5),
             eta_s=round(state.elapsed_s * (1 / state.share - 1), 1) if state.share > 0 else None,
-            **self.facts(tokens_per_s),
+            **self.facts(tokens_per_s, state.elapsed_s),
         )
         state.pending_nats, state.pending_s = 0.0, 0.0
         state.pending_steps = state.pending_clipped = 0
