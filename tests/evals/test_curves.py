@@ -28,8 +28,8 @@ def line(*y: float, x: Any = None) -> Line:
 
 
 def test_smoothing_keeps_a_level_and_never_looks_ahead() -> None:
-    assert smoothed(line(*[3.0] * 10), memory=4).y == pytest.approx([3.0] * 10)
-    bent = smoothed(line(*[1.0] * 9, 9.0), memory=4)
+    assert smoothed(line(*[3.0] * 10), memory=4.0).y == pytest.approx([3.0] * 10)
+    bent = smoothed(line(*[1.0] * 9, 9.0), memory=4.0)
     assert bent.y[:9] == pytest.approx([1.0] * 9)
     assert 1.0 < bent.y[9] < 9.0
 
@@ -42,15 +42,15 @@ def test_the_first_point_is_not_pulled_to_zero_and_is_by_hand_right() -> None:
 
 
 def test_a_point_far_away_weighs_less() -> None:
-    near = smoothed(line(*[1.0] * 8, 5.0, x=[*range(100, 108), 108]), memory=3).y[-1]
-    far = smoothed(line(*[1.0] * 8, 5.0, x=[*range(100, 108), 200]), memory=3).y[-1]
+    near = smoothed(line(*[1.0] * 8, 5.0, x=[*range(100, 108), 108]), memory=3.0).y[-1]
+    far = smoothed(line(*[1.0] * 8, 5.0, x=[*range(100, 108), 200]), memory=3.0).y[-1]
     assert near < far
     assert far == pytest.approx(5.0, abs=1e-6)
 
 
 def test_few_points_are_not_smoothed() -> None:
     few = line(1.0, 5.0, 1.0)
-    assert smoothed(few, memory=3) is few
+    assert smoothed(few, memory=3.0) is few
 
 
 def test_the_best_is_the_first_of_the_lowest_looks() -> None:

@@ -13,6 +13,7 @@ from vidro.core.errors import DataError, UsageError
 from vidro.evals.perplexity import (
     TextScore,
     batches,
+    check_lossless,
     count_words,
     document_windows,
     evaluate_tokens,
@@ -45,7 +46,7 @@ def in_bytes() -> Tokenizer:
 
 
 def as_lists(ids: list[int], length: int, stride: int | None = None) -> list[tuple[list[int], list[int]]]:
-    windows = document_windows(np.array(ids), 0, length, stride=stride)
+    windows = document_windows(np.array(ids, dtype=np.uint16), 0, length, stride=stride)
     return [(inputs.tolist(), targets.tolist()) for inputs, targets in windows]
 
 
@@ -132,6 +133,15 @@ def test_a_text_that_does_not_come_back_is_refused() -> None:
         score_text(model, words, ["the dog sat"])
     with pytest.raises(DataError, match=r"^document 2: the tokenizer does not"):
         score_text(model, words, ["the cat sat", "the dog sat"])
+
+
+def test_ids_that_are_not_the_text_are_refused_by_a_lossless_tokenizer_too(in_bytes: Tokenizer) -> None:
+    text = "quite long " * 10_000
+    ids = np.array(in_bytes.encode(text))
+    check_lossless(in_bytes, text, ids)
+    for wrong in (ids[:-1], np.append(ids, ids[0]), ids[::-1]):
+        with pytest.raises(DataError, match="does not give this text back"):
+            check_lossless(in_bytes, text, wrong)
 
 
 def test_nothing_to_evaluate_and_impossible_strides_are_errors(in_bytes: Tokenizer) -> None:

@@ -254,6 +254,15 @@ def test_many_runs_can_be_compared() -> None:
     assert names[::2] == ["continued", "converging", "landed", "overfitting", "one", "three"]  # the best first
 
 
+def test_runs_of_different_validation_texts_are_told_apart() -> None:
+    one, same, other = (curves([start(val_bytes=n), *three_events()[1:]], name="r") for n in (5, 5, 6))
+    with plain_style():
+        assert "different validation texts" not in words_of(comparison_chart([one, same]))
+        different = comparison_chart([one, other])
+        assert_clean(different)
+    assert "These runs have different validation texts" in words_of(different)
+
+
 def test_files_are_written_in_both_kinds_and_are_the_same_again(tmp_path: Path) -> None:
     run = written_run(tmp_path / "verdict-1", one_step())
     before = dict(matplotlib.rcParams)

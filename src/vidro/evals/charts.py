@@ -150,6 +150,9 @@ def comparison_chart(runs: Sequence[Curves]) -> Figure:
             marker=RUN_MARKERS[number % 8], clip_on=False, zorder=3,
         )  # fmt: skip
     axes.set_xlim(0, max((x_end(run) for run in runs), default=1.0))
+    if len({run.facts.get("val_bytes", 0) for run in runs}) > 1:
+        words = "These runs have different validation texts: their heights say little about each other."
+        axes.set_title(words, loc="left", fontsize=WORDS, color=DARK)
     legend(figure, axes)
     settle(figure)
     return figure

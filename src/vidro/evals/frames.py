@@ -119,7 +119,7 @@ def shown_name(name: str) -> str:
     return (" " if short.startswith("_") else "") + short.replace("$", "\\$")
 
 
-def short_count(value: float) -> str:
+def short_count(value: int | float) -> str:
     """A count in at most five signs.
 
     >>> [short_count(n) for n in (0, 950, 2_500, 1_000_000, 1_250_000, 124_439_808, 3e9)]
