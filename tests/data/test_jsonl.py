@@ -95,9 +95,9 @@ def test_empty_texts_are_left_out_and_counted(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress)])
 def test_lines_cut_short_are_counted(tmp_path, suffix, pack):
-    rows = [json.dumps({"text": f"{i} {i * i} {i**3}"}) for i in range(50_000)]
+    rows = [json.dumps({"text": f"{i} {i * i} {i**3}"}) for i in range(15_000)]
     path = tmp_path / f"a.jsonl{suffix}"
-    path.write_bytes(pack("\n".join(rows).encode())[:-5000])
+    path.write_bytes(pack("\n".join(rows).encode())[:-2000])
     line = error(path)
     assert "the compressed file is cut short: " in line
     assert line.endswith(
@@ -106,7 +106,7 @@ def test_lines_cut_short_are_counted(tmp_path, suffix, pack):
     report = ReadReport()
     found = [d.text for d in read_documents(path, skip_bad=True, report=report)]
     assert f" {len(found):,} whole lines" in line
-    assert 10_000 < len(found) < 50_000
+    assert 5_000 < len(found) < 15_000
     assert found == [json.loads(row)["text"] for row in rows[: len(found)]]
     said = f"the compressed file is cut short: {len(found):,} whole lines could be read"
     assert report.notes == [f"Skipped as bad: {path}: {said}."]
