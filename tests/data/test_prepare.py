@@ -203,7 +203,8 @@ def test_a_bpe_of_the_training_side_encodes_both(book, tmp_path):
     assert len(prepared.train) < prepared.train_bytes
 
 
-def test_files_and_processes_do_not_change_the_tokens(lines, book, tokenizer, tmp_path):
+def test_files_and_processes_do_not_change_the_tokens(lines, book, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("vidro.data.tokenizing.WORTH_A_PROCESS_BYTES", 0)
     sources = [lines, book]
     one = prepare(sources, tokenizer, cache_dir=tmp_path / "a")
     two = prepare(sources, tokenizer, cache_dir=tmp_path / "b", processes=2)

@@ -30,6 +30,16 @@ def test_a_folder_is_read_recursively_in_order_and_the_rest_is_counted(tmp_path)
     ]
 
 
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path):
+    make(tmp_path, "in/a.txt", "elsewhere/b.txt")
+    try:
+        (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        (tmp_path / "in" / "circle").symlink_to(tmp_path / "in", target_is_directory=True)
+    except OSError:
+        pytest.skip("no links on this system")
+    assert names(tmp_path / "in") == ["a.txt", "link/b.txt"]
+
+
 def test_a_folder_without_text_says_what_is_read(tmp_path):
     make(tmp_path, "a.png")
     with pytest.raises(DataError, match=r"no text in this folder \(1 files of other kinds\)\. Vidro reads \.txt"):

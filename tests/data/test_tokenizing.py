@@ -27,6 +27,11 @@ def tokenizer() -> Tokenizer:
     return build_bytes()
 
 
+@pytest.fixture(autouse=True)
+def every_file_is_worth_a_process(monkeypatch):
+    monkeypatch.setattr("vidro.data.tokenizing.WORTH_A_PROCESS_BYTES", 0)
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Nine files, one of them in a subfolder, some with several documents."""
@@ -194,6 +199,18 @@ def test_data_prepare_puts_the_tokenizer_beside_and_says_what_was_left_out(folde
     assert "1 file of other kinds left out (.png 1)." in made.notes
     assert "Windows line ends (CR LF) made LF (30 lines)." in made.notes
     assert Tokenizer.load(tmp_path / "out").fingerprint == tokenizer.fingerprint
+
+
+def test_data_prepare_does_not_mix_tokenizers_and_tells_of_strangers(folder, tmp_path, tokenizer):
+    tokenize_source(folder / "0.jsonl", tmp_path / "out", tokenizer)
+    with pytest.raises(DataError) as caught:
+        tokenize_source(folder / "1.jsonl", tmp_path / "out", build_chars(["abc"], unk=True))
+    assert str(caught.value) == (
+        f"{tmp_path / 'out'}: there are tokens of another tokenizer here. Choose another folder, or remove this one."
+    )
+    assert Tokenizer.load(tmp_path / "out").fingerprint == tokenizer.fingerprint
+    made = tokenize_source(folder / "1.jsonl", tmp_path / "out", tokenizer)
+    assert made.notes == [f"{tmp_path / 'out'} also holds tokens of other files, not named now (1)."]
 
 
 def test_data_prepare_cuts_a_single_text(tmp_path, tokenizer):

@@ -33,8 +33,11 @@ def is_shards(source: object) -> bool:
     if not isinstance(source, str | Path):
         return False
     path = Path(source)
-    if not path.is_dir():
-        return path.suffix in FOREIGN and path.is_file()
+    try:
+        if not path.is_dir():
+            return path.suffix in FOREIGN and path.is_file()
+    except OSError:  # a name that no system has; the readers say so
+        return False
     names = [found.name for found in path.rglob("*")]
     if any(name.endswith(SUFFIX) for name in names):
         return True

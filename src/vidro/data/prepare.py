@@ -23,7 +23,7 @@ from vidro.core.files import sha256_file, storage_errors
 from vidro.data.documents import Reading, read_file
 from vidro.data.foreign import foreign_files, is_shards, open_foreign
 from vidro.data.report import ReadReport
-from vidro.data.shard_files import SUFFIX, VERSION, check_sizes, checksums_fit, read_manifest
+from vidro.data.shard_files import SUFFIX, VERSION, check_sizes, checksums_fit, manifest_path, read_manifest
 from vidro.data.shards import TokenShards
 from vidro.data.sources import InputFile, Source, find_inputs
 from vidro.data.split import TRAIN_SHARE, Split, SplitRule, cut_rule, hash_rule
@@ -129,13 +129,26 @@ def tokenize_source(
     reading = Reading(options.encoding, options.skip_bad)
     files = find_inputs(source, report=report, cache_dir=cache_dir)
     rule = SplitRule("train") if options.val is not None else _rule_of(files, reading)
-    tokenizer.save(out_dir)
+    _put_beside(tokenizer, out_dir)
     made = tokenize_files(
         files, out_dir, tokenizer, rule=rule, reading=reading, processes=processes, shard=shard, progress=progress
     )
     report.merge(made.report)
     made.notes += report.notes
+    strangers = {*out_dir.rglob(f"*{SUFFIX}")} - {manifest_path(stem) for stem in made.stems}
+    if strangers:
+        made.notes.append(f"{out_dir} also holds tokens of other files, not named now ({len(strangers):,}).")
     return made
+
+
+def _put_beside(tokenizer: Tokenizer, folder: Path) -> None:
+    """Save the tokenizer in the folder of its tokens. Raises DataError when another one is there already."""
+    if (folder / "tokenizer.json").exists():
+        if Tokenizer.load(folder).fingerprint == tokenizer.fingerprint:
+            return
+        hint = "Choose another folder, or remove this one."
+        raise DataError("there are tokens of another tokenizer here", where=folder, hint=hint)
+    tokenizer.save(folder)
 
 
 def _rule_of(files: Sequence[InputFile], reading: Reading) -> SplitRule:

@@ -91,9 +91,11 @@ def find_inputs(source: Source, *, report: ReadReport, cache_dir: Path | None = 
 def _folder(folder: Path, report: ReadReport) -> list[InputFile]:
     found: list[InputFile] = []
     refused: list[OSError] = []
-    for parent, folders, names in os.walk(folder, onerror=refused.append):
+    been_in = {folder.resolve()}
+    for parent, folders, names in os.walk(folder, onerror=refused.append, followlinks=True):
         report.count("hidden", sum(name.startswith(".") for name in names))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in shown if _is_new(Path(parent, name), been_in)]
         if "documents" in folders and "attributes" in folders:  # the layout of Dolma
             folders.remove("attributes")
             report.count("attributes", _n_files(Path(parent) / "attributes"))
@@ -110,6 +112,15 @@ def _folder(folder: Path, report: ReadReport) -> list[InputFile]:
         hint = f"Vidro reads {' '.join(KINDS)}, and .txt .html .jsonl also packed as .gz or .zst."
         raise DataError(f"there is no text in this folder{seen}", where=folder, hint=hint)
     return sorted(found, key=lambda item: item.name)
+
+
+def _is_new(folder: Path, been_in: set[Path]) -> bool:
+    """Whether no link led here before (links may go round in circles)."""
+    real = folder.resolve()
+    if real in been_in:
+        return False
+    been_in.add(real)
+    return True
 
 
 def _n_files(folder: Path) -> int:

@@ -31,6 +31,7 @@ from vidro.data.split import SplitRule, utf8_length
 from vidro.text.tokenizer import Tokenizer
 
 BATCH_CHARS = 1 << 20
+WORTH_A_PROCESS_BYTES = 4_000_000  # less is encoded before other processes have started
 _AHEAD = 2
 _FILES_PER_PROCESS = 4
 
@@ -112,6 +113,7 @@ def tokenize_files(
 ) -> Tokenized:
     """Make the shard of every `shard[1]`-th file from file `shard[0]` on (counted from 0), where it is not there yet.
 
+    At most `processes` work at once, fewer where the files are so small that more would only cost time.
     Raises DataError for a file that cannot be read and for shards in `out_dir` made by another tokenizer or split,
     UsageError for an impossible `shard` or number of processes.
     """
@@ -165,7 +167,7 @@ def _is_there(job: Job, recipe: Recipe, result: Tokenized) -> bool:
         if manifest.get(name) != wanted:
             hint = "Choose another folder, or remove this one."
             raise DataError(f"these tokens were made with another setting of {name}", where=path, hint=hint)
-    if manifest["source"]["sha256"] != _sha256(job.item):
+    if manifest.get("source", {}).get("sha256") != _sha256(job.item):
         result.notes.append(f"{job.item.name} has changed since its tokens were made; they were made again.")
         return False
     try:
@@ -195,11 +197,11 @@ class Step:
 
 def _make(jobs: Sequence[Job], recipe: Recipe, tokenizer: Tokenizer, processes: int) -> Iterator[Step]:
     """All the jobs, in any number of processes."""
-    if processes == 1 or not jobs:
+    sizes = [job.item.path.stat().st_size for job in jobs]
+    if processes == 1 or sum(sizes) < WORTH_A_PROCESS_BYTES:
         for job in jobs:
             yield from tokenize_file(job, recipe, _encoder_here(job, recipe, tokenizer))
         return
-    sizes = [job.item.path.stat().st_size for job in jobs]
     with process_pool(processes) as pool:
         if len(jobs) >= _FILES_PER_PROCESS * processes and max(sizes) * processes <= sum(sizes):
             largest_first = [job for _, job in sorted(zip(sizes, jobs, strict=True), key=lambda pair: -pair[0])]
