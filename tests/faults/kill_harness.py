@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from vidro.checkpoint.run import read_record
@@ -31,14 +32,14 @@ FLAGS = {
 
 def attempt(text: Path, cache: Path, out: Path) -> None:
     """One child: begin the run, or go on with it; what a kill before the first checkpoint left is begun again."""
-    around = Surroundings(cache_dir=cache, started_s=time.monotonic())
+    around = Surroundings(cache_dir=cache, started_s=time.monotonic(), plots=False)
     try:
         resume(out, around=around)
     except RunError as problem:
         if "finished" in problem.what:
             return
         options = resolve(PretrainOptions, flags=FLAGS)
-        pretrain(str(text), options, around=around, out=out, overwrite=(out / "run.toml").exists())
+        pretrain(str(text), options, around=around, out=out, overwrite=out.exists())
 
 
 def run_child(text: Path, cache: Path, out: Path, *, kill_after_s: float | None) -> bool:
@@ -49,6 +50,8 @@ def run_child(text: Path, cache: Path, out: Path, *, kill_after_s: float | None)
         try:
             attempt(text, cache, out)
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)

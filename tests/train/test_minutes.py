@@ -8,13 +8,13 @@ from vidro.core.events import Event
 
 
 class Clock:
-    """Seconds that pass only when asked for: each call is a hundredth."""
+    """Seconds that pass only when asked for: each call is a twentieth."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
-        self.now += 0.01
+        self.now += 0.05
         return self.now
 
 

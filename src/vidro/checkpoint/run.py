@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from vidro.text.tokenizer import Tokenizer
 
 RECORD = "vidro.json"
+LOCK = "run.lock"
+MARKS = ("run.toml", RECORD, LOCK)
 FORMAT_VERSION = 1
 ROOT_FILES = ("config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 
@@ -107,8 +109,8 @@ def safe_stem(name: str) -> str:
 
 
 def is_run(path: Path) -> bool:
-    """Whether the directory is a run (finished or not)."""
-    return (path / "run.toml").is_file() or (path / RECORD).is_file()
+    """Whether the directory is a run: finished, or begun, or stopped before it wrote anything but its lock."""
+    return any((path / name).is_file() for name in MARKS)
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
@@ -119,7 +121,7 @@ def list_runs(runs_dir: Path) -> list[Path]:
 
 
 def _touched(path: Path) -> int:
-    marks = (path / name for name in ("metrics.jsonl", "run.toml", RECORD))
+    marks = (path / name for name in ("metrics.jsonl", *MARKS))
     return max(mark.stat().st_mtime_ns for mark in marks if mark.exists())
 
 
@@ -219,7 +221,7 @@ def prune_checkpoints(path: Path, *, keep: int, protect: set[int]) -> None:
 
 def lock_run(path: Path) -> filelock.BaseFileLock:
     """Hold the run for this process (a context manager). Raises RunError when another process holds it."""
-    lock = filelock.FileLock(path / "run.lock")
+    lock = filelock.FileLock(path / LOCK)
     try:
         with storage_errors(path):
             lock.acquire(timeout=0)

@@ -30,7 +30,7 @@ from vidro.model.device import autocast, choose_device, choose_precision
 from vidro.model.transformer import Transformer
 from vidro.train.keeper import RunKeeper
 from vidro.train.loop import Budget, Loop, LoopSettings, LoopState
-from vidro.train.machine import MatmulPeak, memory_bytes, set_threads
+from vidro.train.machine import MatmulPeak, memory_bytes
 from vidro.train.optim import Optimizer
 from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
@@ -93,7 +93,6 @@ def assemble(
     options, plan = setup.options, setup.plan
     device = choose_device(options.train.device)
     precision = choose_precision(options.train.precision, device)
-    threads = set_threads(options.train.threads if facts.threads is None else facts.threads)
     model.to(device).train()
     if options.train.compile:
         for block in model.blocks:
@@ -112,7 +111,7 @@ def assemble(
     if checkpoint is not None:
         state = keeper.restore(checkpoint)
     else:
-        facts = replace(facts, threads=threads, **measure_budget(setup, model, around))
+        facts = replace(facts, threads=torch.get_num_threads(), **measure_budget(setup, model, around))
     keeper.facts = asdict(facts)
     task = make_task(path, setup, facts, model=model, device=device)
     task.probes.drop_after(state.step)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psutil
 import torch
@@ -74,12 +75,21 @@ def physical_threads() -> int:
     return max(1, min(allowed, physical) if physical else allowed)
 
 
-def set_threads(threads: int | None) -> int:
-    """Fix the number of threads and flush denormals, both part of what makes a run repeatable; returns the number."""
+@contextmanager
+def settled(threads: int | None) -> Iterator[int]:
+    """Inside: a fixed number of threads and denormals flushed to zero, both part of what makes a run repeatable.
+
+    Denormal numbers, near 1e-39, slow a CPU down a hundredfold and mean nothing here. Yields the number of threads.
+    """
+    before = torch.get_num_threads()
     chosen = physical_threads() if threads is None else threads
     torch.set_num_threads(chosen)
     torch.set_flush_denormal(True)
-    return chosen
+    try:
+        yield chosen
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
 
 
 def memory_bytes(device: torch.device) -> int:

@@ -35,6 +35,7 @@ from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
 from vidro.train.conclude import conclude
 from vidro.train.defaults import Plan, TextFacts, check_budget, inherited_shape, make_plan, resolved
+from vidro.train.machine import settled
 from vidro.train.parent import measure, parents_text
 from vidro.train.stop import StopSignal
 from vidro.train.vocabulary import make_tokenizer, tokenizer_of_shards
@@ -183,6 +184,8 @@ def resume(
     `more` has the unit of the run's own budget and moves its end that far: training goes on from the checkpoint
     before the decay. `said` are settings the user repeats; one that differs is an error that names it.
     """
+    if not (path / "run.toml").is_file():
+        raise RunError("there is no run to go on with", where=path, hint="Start it with vidro pretrain FILE.")
     options = read_settings(path)
     _check_unchanged(path, options, said or {})
     with lock_run(path):
@@ -236,8 +239,9 @@ def _train(
             samples(event)
 
     events = EventStream([sink, to_samples, *around.sinks], clock=around.clock)
+    threads = setup.options.train.threads if facts.threads is None else facts.threads
     try:
-        with StopSignal(around.on_landing) as stop:
+        with StopSignal(around.on_landing) as stop, settled(threads):
             if checkpoint is None:
                 write_model(path, model, setup.tokenizer)
             run = assemble(
