@@ -152,7 +152,7 @@ def test_empty_and_blank_files(tmp_path):
         (tmp_path / name).write_bytes(content)
         assert error(tmp_path / name) == f"{tmp_path / name}: the file is empty"
     (tmp_path / "b.txt").write_bytes(b" \n\t\n")
-    assert error(tmp_path / "b.txt") == f"{tmp_path / 'b.txt'}: there is no text in it, only white space"
+    assert error(tmp_path / "b.txt") == f"{tmp_path / 'b.txt'}: there is no text in it"
 
 
 def test_a_binary_file_is_named_as_one(tmp_path):

@@ -52,7 +52,7 @@ def test_a_folder_without_text_says_what_is_read(tmp_path):
 def test_a_folder_of_empty_files_has_no_text(tmp_path):
     (tmp_path / "a.txt").touch()
     (tmp_path / "b.txt").touch()
-    with pytest.raises(DataError, match="there is no text in it"):
+    with pytest.raises(DataError, match="all files are empty"):
         list(read_documents(tmp_path))
 
 

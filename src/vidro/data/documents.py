@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,7 @@ from vidro.data.jsonl import LineChunk
 from vidro.data.report import ReadReport
 from vidro.data.sources import InputFile, Source, find_inputs
 
-__all__ = ["Document", "ReadReport", "Reading", "read_documents", "read_file", "read_units", "unit_documents"]
+__all__ = ["Document", "ReadReport", "Reading", "read_documents"]
 
 STDIN = "-"
 _SEPARATOR = re.compile(r"^<\|endoftext\|>[ \t]*\n", re.MULTILINE)
@@ -68,11 +68,12 @@ def read_documents(
     reading = Reading(encoding, skip_bad)
     check_encoding(encoding)
     if source == STDIN:
-        yield from _not_empty(read_stream(stdin or sys.stdin.buffer, reading, report), "standard input", report)
+        documents = read_stream(stdin or sys.stdin.buffer, reading, report)
+        yield from _not_empty(documents, [], report, where="standard input")
         return
     files = find_inputs(source, report=report, cache_dir=cache_dir)
     documents = chain.from_iterable(read_file(item, reading, report) for item in files)
-    yield from _not_empty(documents, files[0].path if len(files) == 1 else source, report)
+    yield from _not_empty(documents, files, report, where=source)
 
 
 def read_file(item: InputFile, reading: Reading, report: ReadReport) -> Iterator[Document]:
@@ -217,22 +218,25 @@ def _divided(texts: Iterable[str], report: ReadReport) -> Iterator[str]:
             yield rest.strip("\n")
 
 
-def _not_empty(documents: Iterable[Document], where: object, report: ReadReport) -> Iterator[Document]:
+def _not_empty(
+    documents: Iterable[Document], files: Sequence[InputFile], report: ReadReport, *, where: object
+) -> Iterator[Document]:
     """Pass documents on; DataError when none came."""
     n_documents = 0
     for document in documents:
         n_documents += 1
         yield document
     if n_documents == 0:
-        raise _nothing(where, report)
+        raise no_text(files, report, where=where)
 
 
-def _nothing(where: object, report: ReadReport) -> DataError:
-    """The one line for a source without any text."""
-    if isinstance(where, Path):
-        what = "the file is empty" if where.stat().st_size == 0 else "there is no text in it, only white space"
-    else:
-        what = "there is no text in it"
+def no_text(files: Sequence[InputFile], report: ReadReport, *, where: object = None) -> DataError:
+    """The one line for a source that turned out to hold no text; `where` is named in place of a single file."""
+    where = files[0].path if len(files) == 1 else where
     if isinstance(where, list | tuple):
         where = ", ".join(str(part) for part in where[:3]) + (" …" if len(where) > 3 else "")
+    if files and all(item.path.stat().st_size == 0 for item in files):
+        what = "the file is empty" if len(files) == 1 else "all files are empty"
+    else:
+        what = "there is no text in it"
     return DataError(what, where=where, hint=report.notes[-1] if report.n_skipped else None)

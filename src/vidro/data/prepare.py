@@ -33,6 +33,7 @@ from vidro.text.tokenizer import Tokenizer
 
 MOST_VERIFIED_BYTES = 4 << 30
 
+
 @dataclass(frozen=True)
 class Prepared:
     """Tokens of both sides and the texts behind them. Bytes are UTF-8 bytes of text.
@@ -163,7 +164,7 @@ def _tokenize(
     source: TextSource, tokenizer: Tokenizer, folder: Path, processes: int, progress: Progress | None
 ) -> tuple[Tokenized, Tokenized]:
     """The shards that hold the training side, and those that hold the validation side (often the same)."""
-    notes = _drop_altered(folder)
+    notes = _tidy(folder)
     main = tokenize_files(
         source.files, folder / "text", tokenizer,
         rule=source.result.rule, reading=source.reading, processes=processes, progress=progress,
@@ -178,8 +179,13 @@ def _tokenize(
     return main, extra
 
 
-def _drop_altered(folder: Path) -> list[str]:
-    """Make shards of the cache whose checksums are wrong count as missing, and say so."""
+def _tidy(folder: Path) -> list[str]:
+    """Make shards of the cache whose checksums are wrong count as missing, and say so.
+
+    What a killed process left half written goes too: nobody else writes here, as the folder is locked.
+    """
+    for path in folder.rglob(".*.tmp"):
+        path.unlink()
     notes = []
     for path in sorted(folder.rglob(f"*{SUFFIX}")):
         stem = path.with_name(path.name.removesuffix(SUFFIX))

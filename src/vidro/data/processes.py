@@ -7,7 +7,9 @@ asks for several therefore needs Python's usual ``if __name__ == "__main__":``. 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -23,14 +25,23 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 @contextmanager
 def process_pool(processes: int) -> Iterator[Executor]:
-    """A pool that ends with the block, also when the block fails; Ctrl-C is left to this process."""
+    """A pool that ends with the block: quietly when the block succeeds or fails, at once when it is interrupted.
+
+    Its processes leave Ctrl-C to this one and end when this one is gone, however it went.
+    """
+    others = multiprocessing.active_children()
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin)
     try:
         yield pool
     except BrokenProcessPool:
         hint = "Perhaps memory ran out (use fewer processes), or a script lacks its if __name__ == '__main__'."
         raise DataError("another process that was helping has ended", hint=hint) from None
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            if process not in others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -73,5 +84,15 @@ def _result(future: Future[Any]) -> Any:
     return value
 
 
-def _ignore_interrupts() -> None:
+def _begin() -> None:
+    """The first thing in each process of the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that made the pool is gone, then go too: nobody would ever fetch the results."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -16,6 +16,7 @@ import numpy as np
 
 from vidro.core.errors import DataError
 from vidro.core.files import sha256_file
+from vidro.core.shapes import Shaped
 from vidro.data.shard_files import (
     ENDS_DTYPE,
     MAKE_AGAIN,
@@ -97,7 +98,7 @@ class TokenShards:
         return self._map(0) if len(self.runs) == 1 else self
 
     @property
-    def document_ends(self) -> Array:
+    def document_ends(self) -> Shaped[Array, "N"]:
         """For each document, the number of tokens up to and including its end (uint64)."""
         parts = [run.ends + np.uint64(start) for run, start in zip(self.runs, self._bounds, strict=False)]
         return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
@@ -124,7 +125,7 @@ class TokenShards:
         whole = self._slice(0, self.n_tokens)
         return whole if dtype is None else whole.astype(dtype)
 
-    def documents(self) -> Iterator[Array]:
+    def documents(self) -> Iterator[Shaped[Array, "T"]]:
         """The ids of each document, without its end-of-text id."""
         start = 0
         for end in self.document_ends.tolist():

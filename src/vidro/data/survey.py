@@ -20,7 +20,7 @@ from vidro.core.errors import DataError
 from vidro.core.files import read_json, sha256_bytes, sha256_file, write_bytes_atomic, write_json_atomic
 from vidro.data.blocks import check_encoding
 from vidro.data.corpora import CORPORA, corpus_file
-from vidro.data.documents import STDIN, Reading, read_file
+from vidro.data.documents import STDIN, Reading, no_text, read_file
 from vidro.data.report import ReadReport
 from vidro.data.sources import InputFile, Source, find_inputs, input_file
 from vidro.data.split import Split, SplitRule, SplitSurvey, split_notes, utf8_length
@@ -169,13 +169,13 @@ def _survey(
         survey.add(text)
     where = where if isinstance(where, str | Path) else files[0].path
     if survey.n_documents == 0:
-        raise _nothing(where, files, report)
+        raise no_text(files, report, where=where)
     if val_files:
         rule, train_bytes = SplitRule("train"), survey.n_bytes
         before = report.documents
         val_bytes = sum(utf8_length(text) for text in _read(val_files, reading, report))
         if report.documents == before:
-            raise _nothing(val_files[0].path, val_files, report)
+            raise no_text(val_files, report, where=val_files[0].path)
     else:
         rule = survey.rule(where=where)
         known = survey.val_bytes(rule)
@@ -183,12 +183,6 @@ def _survey(
         train_bytes = survey.n_bytes - val_bytes
     notes = (*report.notes, *split_notes(rule, survey.n_documents, train_bytes, val_bytes))
     return SurveyResult(rule, survey.n_documents, train_bytes, val_bytes, notes)
-
-
-def _nothing(where: Any, files: Sequence[InputFile], report: ReadReport) -> DataError:
-    empty = all(item.path.stat().st_size == 0 for item in files)
-    what = ("the file is empty" if len(files) == 1 else "all files are empty") if empty else "there is no text in it"
-    return DataError(what, where=where, hint=report.notes[-1] if report.n_skipped else None)
 
 
 def _read(files: Sequence[InputFile], reading: Reading, report: ReadReport) -> Iterator[str]:
