@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidro.api.loggers import Loggers, check_loggers
 from vidro.api.places import RUNS_DIR, default_cache_dir
 from vidro.api.progress import LineProgress
 from vidro.api.run import Run
@@ -75,8 +76,12 @@ pretrain.__signature__ = signature(  # pyright: ignore[reportFunctionMemberAcces
 def request(source: str | None, keywords: Mapping[str, Any], *, runs_dir: Path = RUNS_DIR) -> Request:
     """The checked wish. Raises UsageError for unknown names, values out of range and wishes that contradict."""
     where, said = split(keywords)
+    check_loggers(where.log)
+    if where.resume is not None:
+        _check_resume(source, where)
     options = pretrain_options(where, said)
-    _check_resume(source, where) if where.resume is not None else _check_new(source, where, options)
+    if where.resume is None:
+        _check_new(source, where, options)
     return Request(source=source, where=where, options=options, said=said, runs_dir=runs_dir)
 
 
@@ -92,7 +97,7 @@ def _check_new(source: str | None, where: RunOptions, options: PretrainOptions) 
     if where.more is not None:
         raise UsageError("--more prolongs a finished run", hint="Name it with --resume; for example --resume last.")
     if source is None:
-        raise UsageError("which text?", hint="For example vidro pretrain book.txt --minutes 10.")
+        raise UsageError("no text is named", hint="For example vidro pretrain book.txt --minutes 10.")
     if where.overwrite and where.out is None:
         raise UsageError("--overwrite replaces the run that --out names", hint="Say --out too.")
     check_one_budget(options.budget)
@@ -119,21 +124,31 @@ def carry_out(
     from vidro.checkpoint.run import resolve_run
     from vidro.train import pretrain as training
 
-    started_s = time.monotonic() - age_s
-    around = training.Surroundings(cache_dir=cache_dir, sinks=sinks, started_s=started_s, on_landing=on_landing)
-    if wish.where.resume is not None:
-        path = resolve_run(wish.where.resume, runs_dir=wish.runs_dir).path
-        return training.resume(path, around=around, said=dict(wish.said), more=wish.where.more)
-    assert wish.source is not None
-    return training.pretrain(
-        wish.source,
-        wish.options,
-        around=around,
-        out=None if wish.where.out is None else Path(wish.where.out),
-        runs_dir=wish.runs_dir,
-        overwrite=wish.where.overwrite,
-        parent=_parent(wish),
-    )
+    where, path = wish.where, None
+    if where.resume is not None:
+        path = resolve_run(where.resume, runs_dir=wish.runs_dir).path
+    elif where.out is not None:
+        path = Path(where.out)
+    with Loggers(where.log, path=path, runs_dir=wish.runs_dir) as loggers:
+        around = training.Surroundings(
+            cache_dir=cache_dir,
+            sinks=(*sinks, loggers),
+            started_s=time.monotonic() - age_s,
+            on_landing=on_landing,
+        )
+        if where.resume is not None:
+            assert path is not None
+            return training.resume(path, around=around, said=dict(wish.said), more=where.more)
+        assert wish.source is not None
+        return training.pretrain(
+            wish.source,
+            wish.options,
+            around=around,
+            out=path,
+            runs_dir=wish.runs_dir,
+            overwrite=where.overwrite,
+            parent=_parent(wish),
+        )
 
 
 def _parent(wish: Request) -> Any:

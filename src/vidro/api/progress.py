@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from vidro.api.words import human_bytes, human_count, human_time
+from vidro.api.words import human_bytes, human_count, human_time, visible
 
 Event = dict[str, Any]
 
@@ -92,6 +92,6 @@ def memory(train: Event) -> str:
 
 def describe_sample(event: Event) -> str:
     """A sample on one line, with the share of it that is copied from the training text."""
-    text = " ".join((event["prompt"] + event["text"]).split())
+    text = visible(" ".join((event["prompt"] + event["text"]).split()))
     copied = event.get("copied_frac")
     return text if not copied else f"{text}  [{copied:.0%} copied]"

@@ -112,7 +112,7 @@ class Run:
         """What the model wrote while it learned (``samples.jsonl``), oldest first."""
         from vidro.core.events import read_events
 
-        return read_events(self.path / "samples.jsonl")
+        return [event for event in read_events(self.path / "samples.jsonl") if event["event"] == "sample"]
 
     def ancestry(self) -> list[dict[str, Any]]:
         """The records of the runs this one was continued from, the first parent first, and its own last."""

@@ -21,11 +21,12 @@ from vidro.core.errors import UsageError, did_you_mean
 class RunOptions(Settings):
     """Which run to make or to go on with. In Python `from_run` is what the command line calls ``--from``."""
 
-    out: str | None = setting(None, "Where to put the run; otherwise runs/NAME-1, NAME-2 …")
+    out: str | None = setting(None, "Where to put the run; otherwise the first free runs/NAME-N.")
     resume: str | None = setting(None, "Go on with a stopped run, exactly: its path, its name, or last.")
     more: float | None = setting(None, "With --resume: prolong a finished run, in the unit of its budget.", gt=0)
     from_run: str | None = setting(None, "Start from another run's model and tokenizer instead of from nothing.")
     overwrite: bool = setting(False, "Replace the run that --out names.")
+    log: tuple[str, ...] = setting((), "Also log to tensorboard or wandb (extras); repeat the flag for both.")
     config: str | None = setting(None, "A TOML file with settings, such as another run's run.toml; flags win.")
 
 

@@ -6,7 +6,21 @@ import math
 
 from vidro.infer.reading import human_bytes
 
-__all__ = ["human_bytes", "human_count", "human_time"]
+__all__ = ["human_bytes", "human_count", "human_time", "visible"]
+
+# Control characters as their pictures, one for one: a model that learned from bytes may write any of them, and a
+# terminal would obey.
+_PICTURES = {code: 0x2400 + code for code in range(32) if code not in (9, 10)}
+_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0x2426)
+
+
+def visible(text: str) -> str:
+    """`text` for a terminal: as long as before, control characters but newline and tab as pictures.
+
+    >>> visible("a\\tb\\n") == "a\\tb\\n", visible("\\x1b[2J")
+    (True, '␛[2J')
+    """
+    return text.translate(_PICTURES)
 
 
 def human_count(number: float) -> str:
@@ -35,4 +49,5 @@ def human_time(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    minutes = round(whole / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"

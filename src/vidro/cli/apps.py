@@ -7,6 +7,7 @@ a suggestion. Not here: flags (`options`), exit codes (`exits`).
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ def make_app(name: str, help: str, *, usage: str, examples: Sequence[str] = ()) 
         group_parameters=FLAGS,
         default_parameter=Parameter(negative_iterable=()),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     _tidy(app)
     return app
@@ -65,11 +67,22 @@ def _tidy(app: App) -> None:
 
 def run_app(app: App, tokens: list[str]) -> int:
     """Parse `tokens` and run the command. Raises UsageError for whatever Cyclopts finds wrong."""
+    check_spelling(tokens)
     try:
         result = app(tokens, console=_console(), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as problem:
         raise mistake(problem, app) from None
     return result if isinstance(result, int) else 0
+
+
+def check_spelling(tokens: Sequence[str]) -> None:
+    """One spelling per flag: Cyclopts would take ``--batch_tokens`` for ``--batch-tokens`` too."""
+    for token in tokens:
+        if token == "--":
+            return
+        name = token.split("=")[0]
+        if re.fullmatch(r"--[a-z][a-z0-9-]*_[a-z0-9_-]*", name):
+            raise UsageError(f"there is no flag {name}", hint=f"Did you mean {name.replace('_', '-')}?")
 
 
 def _console() -> Console:

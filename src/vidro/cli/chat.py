@@ -32,8 +32,10 @@ SAMPLE_CHARS = 2_000_000  # beginnings are suggested from so much of the trainin
 def chat(run: RunName, /, *, device: Device = "auto", threads: Threads = None, **sampling: Any) -> int:
     """Open the run and talk. Lines may come from a pipe; then only the replies go to stdout."""
     from vidro.api.run import load
+    from vidro.api.settings import sampling_options
     from vidro.cli.options import use_threads
 
+    sampling_options(sampling)  # a wrong value is said before the model is looked for
     opened = load(run, device=device)
     use_threads(threads)
     talk(opened, sampling)
@@ -67,9 +69,12 @@ def answer(response: Response) -> None:
         remark(message)
     if response.pieces is None:
         return
+    from vidro.api.words import visible
+
+    shown = visible if sys.stdout.isatty() else str
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(response.pieces) as pieces:  # pyright: ignore
         for piece in pieces:
-            print(piece.text, end="", flush=True)
+            print(shown(piece.text), end="", flush=True)
             if piece.note is not None:
                 remark(piece.note)
     print(flush=True)

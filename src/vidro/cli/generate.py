@@ -53,8 +53,10 @@ def generate(
 ) -> int:
     """Continue the prompts: as they are written where there is one text, else one after the other."""
     from vidro.api.run import load
+    from vidro.api.settings import sampling_options
     from vidro.cli.options import use_threads
 
+    sampling_options(sampling)  # a wrong value is said before the model is looked for
     texts = all_prompts(prompts, prompts_file)
     model = load(run, device=device)
     use_threads(threads)
@@ -94,6 +96,7 @@ def write_live(run: Run, prompt: str, sampling: dict[str, Any]) -> int:
     from dataclasses import replace
 
     from vidro.api.settings import sampling_options
+    from vidro.api.words import visible
     from vidro.infer.session import fresh_seed
     from vidro.model.sampling import is_greedy
 
@@ -106,7 +109,7 @@ def write_live(run: Run, prompt: str, sampling: dict[str, Any]) -> int:
     started, n_tokens = time.perf_counter(), 0
     for piece in pieces:
         n_tokens += 1
-        print(piece.text, end="", flush=True)
+        print(visible(piece.text) if styled else piece.text, end="", flush=True)
     print(flush=True)
     _remark(n_tokens, n_tokens / max(time.perf_counter() - started, 1e-9), options.seed)
     return 0
@@ -122,6 +125,7 @@ def _remark(n_tokens: int, tokens_per_s: float, seed: int | None) -> None:
 
 def show_all(run: Run, found: list[Generation], *, logprobs: bool) -> None:
     """All texts, one below the other, with a heading each when there are several."""
+    from vidro.api.words import visible
     from vidro.cli.terminal import stdout_console
 
     console = stdout_console()
@@ -129,7 +133,7 @@ def show_all(run: Run, found: list[Generation], *, logprobs: bool) -> None:
         if len(found) > 1:
             seed = "" if each.seed is None else f", --seed {each.seed}"
             console.print(f"── {number} of {len(found)}{seed} ──", style="dim", markup=False)
-        print(each.prompt + each.text, flush=True)
+        print(each.prompt + (visible(each.text) if console.is_terminal else each.text), flush=True)
         if logprobs:
             console.print(token_table(run, each))
         for message in each.notes:

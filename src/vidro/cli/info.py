@@ -107,9 +107,11 @@ def describe(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _peak(device: Any, threads: int) -> float:
-    from vidro.train.machine import MatmulPeak, set_threads
+    import torch
 
-    set_threads(threads)
+    from vidro.train.machine import MatmulPeak
+
+    torch.set_num_threads(threads)
     meter = MatmulPeak(device)
     return [meter.measure() for _ in range(PRODUCTS)][-1]
 

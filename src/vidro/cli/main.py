@@ -89,7 +89,8 @@ def help_page(width: int, *, colour: bool) -> str:
     lines += ["", _bold("For example", colour)]
     for example, meaning in EXAMPLES:
         lines += _row(example, meaning, 38, width, colour)
-    lines += ["", "vidro COMMAND --help explains a command; vidro --version says which Vidro this is."]
+    last = "vidro COMMAND --help explains a command; vidro --version says which Vidro this is."
+    lines += ["", *textwrap.wrap(last, width)]
     return "\n".join(lines)
 
 

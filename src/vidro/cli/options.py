@@ -170,6 +170,6 @@ def use_threads(threads: int | None) -> None:
         return
     if threads < 1:
         raise UsageError(f"{threads} is too small", where="threads", hint="It must be at least 1.")
-    from vidro.train.machine import set_threads
+    import torch
 
-    set_threads(threads)
+    torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vidro.api.progress import LineProgress, describe_start, memory, speed
-from vidro.api.words import human_count, human_time
+from vidro.api.words import human_count, human_time, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -205,10 +205,10 @@ def sample_text(event: Event) -> Text:
     """A sample, dimmed, its prompt bold; parts that stand verbatim in the training text are underlined."""
     from rich.text import Text
 
-    text = Text(event["text"], style="dim")
+    text = Text(visible(event["text"]), style="dim")
     for begin, end in event.get("copied_spans", ()):
         text.stylize("underline", begin, end)
-    whole = Text.assemble((f"step {event['step']:,}  ", "cyan"), (event["prompt"], "bold dim"), text)
+    whole = Text.assemble((f"step {event['step']:,}  ", "cyan"), (visible(event["prompt"]), "bold dim"), text)
     if event.get("copied_frac"):
         whole.append(f"  [{event['copied_frac']:.0%} copied]", style="yellow")
     return whole
@@ -246,9 +246,10 @@ def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
         f"{end['steps']:,} steps, {human_count(end['tokens'])} tokens, {epochs(end['epochs'])}, "
         f"{human_time(60 * end['minutes'])}."
     )
+    perplexity = "infinite" if end["val_perplexity"] is None else f"{end['val_perplexity']:.1f}"
     lines.append(
         f"On the validation text: {end['val_nats_per_token']:.3f} nats per token, {end['val_bits_per_byte']:.3f} bits "
-        f"per byte, perplexity {end['val_perplexity']:.1f} (the model of step {end['best_step']:,})."
+        f"per byte, perplexity {perplexity} (the model of step {end['best_step']:,})."
     )
     picture = path / "plots" / "loss.png"
     if picture.is_file():

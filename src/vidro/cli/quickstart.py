@@ -30,9 +30,9 @@ BETWEEN = "\n<|endoftext|>\n"  # a line of its own between two stories: each is 
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
 
-Minutes = Annotated[float | None, value("How long to train.", "N")]
+Minutes = Annotated[float | None, value("How long to train; 2 if not said.", "N")]
 Steps = Annotated[int | None, value("Train this many steps instead.", "N")]
-Out = Annotated[str | None, value("Where to put the run; otherwise runs/quickstart-1 …", "DIR")]
+Out = Annotated[str | None, value("Where to put the run; otherwise the first free runs/quickstart-N.", "DIR")]
 Seed = Annotated[int, value("Same seed: same model (with --steps).", "N")]
 NoChat = Annotated[bool, switch("End after the summary, without a chat.")]
 
@@ -138,12 +138,14 @@ def train(wish: Request) -> PretrainResult:
 
 def write_samples(run: Run) -> list[dict[str, str]]:
     """Stage four: the model writes."""
+    from vidro.api.words import visible
+
     heading("It writes", "The same beginnings always give the same text, because the seed is fixed.")
     samples = []
     for prompt in PROMPTS:
         text = run.generate(prompt, seed=7, max_tokens=80)
         samples.append({"prompt": prompt, "text": text})
-        for line in textwrap.wrap(f"{prompt}{text}".replace("\n\n", " ¶ "), 90):
+        for line in textwrap.wrap(visible(f"{prompt}{text}".replace("\n\n", " ¶ ")), 90):
             note(f"  {line}")
         note("")
     return samples
