@@ -1,10 +1,15 @@
-"""Fixtures shared by all rooms: where the optional real data lies, and a quiet, seeded, two-thread torch."""
+"""Shared by all rooms: where the optional real data lies, and property tests that are the same every time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, and no stopwatch: machines that run this are shared.
+settings.register_profile("vidro", deadline=None, derandomize=True)
+settings.load_profile("vidro")
 
 
 def find_shared_data() -> Path | None:

@@ -18,7 +18,6 @@ compared with (`yardsticks`). Twin: `tests/equal/test_evaluation_equal.py`, one 
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +31,7 @@ from torch import Tensor
 from vidro.core.errors import DataError, UsageError
 from vidro.core.shapes import Int
 from vidro.model.loss import IGNORE, lm_loss
+from vidro.model.modes import at_rest
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 
@@ -218,7 +218,7 @@ def sum_of_nats(
     device = model.head.weight.device
     sums: list[Tensor] = []
     done = 0
-    with evaluating(model):
+    with at_rest(model):
         for ids, targets in parts:
             nats, count = lm_loss(model, ids.to(device), targets.to(device))
             sums.append(torch.stack([nats, count.to(nats.dtype)]))
@@ -227,18 +227,6 @@ def sum_of_nats(
                 progress(done)
     both = torch.stack(sums).tolist() if sums else []
     return math.fsum(nats for nats, _ in both), int(sum(count for _, count in both))
-
-
-@contextlib.contextmanager
-def evaluating(model: Transformer) -> Iterator[None]:
-    """No dropout and no gradients inside; the model is put back as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
 
 
 def word_perplexity(score: TextScore, texts: Iterable[str]) -> float:

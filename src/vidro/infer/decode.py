@@ -16,7 +16,6 @@ Not here: text (`session`), the filters (`model/sampling`). Read next: `session`
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from vidro.config.schema import SamplingOptions
 from vidro.core.errors import UsageError
 from vidro.core.shapes import Bool, Float
 from vidro.model.cache import KVCache
+from vidro.model.modes import evaluating
 from vidro.model.sampling import DROPPED, Filter, filters_in_order, greedy, is_greedy, log_probabilities, sample
 from vidro.model.transformer import Transformer
 
@@ -295,14 +295,3 @@ def check_prompt(prompt: Sequence[int], limit: int) -> None:
             where="prompt",
             hint=f"Shorten it to at most {limit:,} tokens.",
         )
-
-
-@contextlib.contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """The model without dropout; as it was before, afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from vidro.config.schema import ModelConfig, SamplingOptions
 from vidro.core.shapes import Float
-from vidro.infer.decode import evaluating, last_half
+from vidro.infer.decode import last_half
 from vidro.infer.session import Session
+from vidro.model.modes import evaluating
 from vidro.model.sampling import (
     DROPPED,
     Filter,

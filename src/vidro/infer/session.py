@@ -19,8 +19,9 @@ import torch
 
 from vidro.config.schema import SamplingOptions
 from vidro.core.errors import TokenizerError, UsageError
-from vidro.infer.decode import BATCH_SLOTS, Decoder, Step, check_prompt, enough, evaluating
+from vidro.infer.decode import BATCH_SLOTS, Decoder, Step, check_prompt, enough
 from vidro.infer.stops import StopStrings
+from vidro.model.modes import evaluating
 from vidro.model.sampling import check_conflicts, is_greedy
 from vidro.model.transformer import Transformer
 from vidro.text.special import UNK

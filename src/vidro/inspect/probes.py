@@ -11,8 +11,7 @@ Not here: which sentences (`sentences`), reading the files (`probe_files`), draw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch import Tensor
 from vidro.core.shapes import Float, Int
 from vidro.inspect.probe_files import FORMAT_VERSION, drop_after, write_header, write_record
 from vidro.inspect.sentences import Sentence, choose_sentences
+from vidro.model.modes import at_rest
 from vidro.model.trace import Trace
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
@@ -113,7 +113,7 @@ def probe(model: Transformer, sentences: Sequence[Sentence], *, layers: Sequence
     targets = torch.where(real.roll(-1, 1), ids.roll(-1, 1), -1)
     targets[:, -1] = -1
     trace = Trace()
-    with _at_rest(model):
+    with at_rest(model):
         model.hidden(ids, trace=trace)
         lens = [_lens(model, stage, real, targets) for stage in _stages(trace)]
         attention = torch.stack([trace.attention[layer] for layer in layers], dim=1)
@@ -160,15 +160,3 @@ def _side_by_side(sentences: Sequence[Sentence], length: int, device: torch.devi
         ids[row, : len(sentence.ids)] = torch.tensor(sentence.ids)
         real[row, : len(sentence.ids)] = True
     return ids.to(device), real.to(device)
-
-
-@contextmanager
-def _at_rest(model: Transformer) -> Iterator[None]:
-    """Evaluation mode without gradients; the model is put back as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)

@@ -47,6 +47,7 @@ FULL_SHARE = 0.15  # of a budget in minutes, for the evaluation at the end; a lo
 LEAST_WINDOWS = 8  # a look at fewer says nothing, whatever it costs
 CLOSING_S = 4.0  # set aside for drawing the plots and leaving
 TRIAL_WINDOWS = 4
+FORMAT_VERSION = 1  # of metrics.jsonl, samples.jsonl and probes/ (docs/formats.md)
 PROMPT_CHARS = 40
 
 
@@ -291,6 +292,7 @@ def start_fields(run: AssembledRun) -> dict[str, Any]:
     prepared, plan, train = setup.prepared, setup.plan, setup.options.train
     budget = {name: value for name, value in vars(setup.options.budget).items() if value is not None}
     return {
+        "format_version": FORMAT_VERSION,
         "run": run.path.name,
         "family": plan.model.family,
         "n_parameters": count(plan.model).n_parameters,

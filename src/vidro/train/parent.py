@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from vidro.checkpoint.run import read_record
 from vidro.config.load import from_dict, read_toml
 from vidro.config.schema import PretrainOptions
@@ -33,8 +31,7 @@ def score(model: Transformer, prepared: Prepared, tokenizer: Tokenizer) -> float
         n_windows=WINDOWS,
         device=model.head.weight.device,
     )
-    with torch.no_grad():
-        return subset.evaluate(model).bits_per_byte
+    return subset.evaluate(model).bits_per_byte
 
 
 def parents_text(parent: Path, tokenizer: Tokenizer, *, cache_dir: Path) -> tuple[Prepared | None, str | None]:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from vidro.config.schema import SamplingOptions
 from vidro.data.windows import TokenStream
 from vidro.evals.memorisation import CopyIndex
-from vidro.evals.perplexity import evaluating
 from vidro.evals.subset import ValSubset
 from vidro.infer.session import Session
 from vidro.inspect.probes import ProbeRecorder
 from vidro.model.loss import lm_loss
+from vidro.model.modes import at_rest
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.step import Batch
@@ -60,13 +60,13 @@ class TextTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The validation subset, as the fields of an ``eval`` event."""
         assert isinstance(model, Transformer)
-        with self.at_rest(model):
+        with self.looking(model):
             return self.val.evaluate(model).event_fields()
 
     def samples(self, model: nn.Module, step: int) -> list[dict[str, Any]]:
         """Continuations of the fixed prompts with fixed seeds, and how much of each stands in the training text."""
         assert isinstance(model, Transformer)
-        with self.at_rest(model):
+        with self.looking(model):
             written = Session(model, self.tokenizer).generate(list(self.prompts), self.sampling)
         samples = []
         for prompt, generation in zip(self.prompts, written, strict=True):
@@ -79,12 +79,12 @@ class TextTask:
         """Record the inside of the model on the probe sentences, at the chosen steps and the last one."""
         assert isinstance(model, Transformer)
         if last or self.probes.due(step):
-            with self.at_rest(model):
+            with self.looking(model):
                 self.probes.record(model, step)
 
     @contextmanager
-    def at_rest(self, model: Transformer) -> Iterator[None]:
+    def looking(self, model: Transformer) -> Iterator[None]:
         """Evaluation mode without gradients; compiled blocks run as written, since looks have many shapes."""
         eager = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
-        with evaluating(model), eager:
+        with at_rest(model), eager:
             yield
