@@ -24,6 +24,9 @@ from vidro.train.optim import OptimizerSettings
 
 # Vocabulary by bytes of training text: each token needs to be seen often enough to be learned.
 VOCABULARIES = ((60_000, 512), (3_000_000, 1024), (15_000_000, 2048), (math.inf, 4096))
+SHORT_MINUTES = 3.0  # a budget up to this long gets the smaller model and the smaller batch: steps count more than size
+SHORT_MODEL = ModelConfig(context_length=128, d_model=128, n_heads=4, n_kv_heads=4, d_ff=352)
+STEP_TOKENS = {True: 2048, False: 4096}  # short budget?
 MICRO_TOKENS = 8192  # tokens computed at once; more only costs memory on a CPU
 
 
@@ -79,12 +82,15 @@ def make_plan(options: PretrainOptions, facts: TextFacts, *, shape: ModelConfig 
     Raises UsageError for sizes that contradict each other and DataError for a text shorter than one window.
     """
     kind = check_budget(options.budget)
-    model = model_shape(options.model, facts.vocab_size) if shape is None else shape
+    short = options.budget.minutes is not None and options.budget.minutes <= SHORT_MINUTES
+    if shape is None:
+        shape = model_shape(options.model, facts.vocab_size, base=SHORT_MODEL if short else ModelConfig())
+    model = shape
     context = model.context_length
     if facts.train_tokens < context + 1:
         what = f"the training part has {facts.train_tokens} tokens, fewer than one window of {context} + 1"
         raise DataError(what, where=facts.name, hint="Give more text, or a smaller --context-length.")
-    rows = _rows(options.train.batch_tokens, context, facts.train_tokens)
+    rows = _rows(options.train.batch_tokens, context, most=min(STEP_TOKENS[short], facts.train_tokens // 8))
     micro = options.train.micro_batch
     if micro is None:
         micro = max(1, MICRO_TOKENS // context)
@@ -113,9 +119,12 @@ def resolved(options: PretrainOptions, plan: Plan) -> PretrainOptions:
     )  # fmt: skip
 
 
-def model_shape(options: ModelOptions, vocab_size: int) -> ModelConfig:
-    """The model: the preset or the default, with every size the user said put in."""
-    base = ModelConfig() if options.preset is None else preset(options.preset)
+def model_shape(options: ModelOptions, vocab_size: int, *, base: ModelConfig | None = None) -> ModelConfig:
+    """The model: the preset, or else `base`, with every size the user said put in."""
+    if options.preset is not None:
+        base = preset(options.preset)
+    elif base is None:
+        base = ModelConfig()
     said = {
         item.name: getattr(options, item.name)
         for item in fields(options)
@@ -170,10 +179,10 @@ def inherited_shape(options: ModelOptions, parent: ModelConfig) -> ModelConfig:
     return parent if options.dropout is None else replace(parent, dropout=options.dropout)
 
 
-def _rows(batch_tokens: int | None, context: int, train_tokens: int) -> int:
-    """Sequences per step: 4,096 tokens by default, but at most an eighth of a small text."""
+def _rows(batch_tokens: int | None, context: int, *, most: int) -> int:
+    """Sequences per step: what the user said, or as many as make at most `most` tokens."""
     if batch_tokens is None:
-        return max(1, min(4096, train_tokens // 8) // context)
+        return max(1, most // context)
     if batch_tokens % context:
         hint = f"Choose a multiple of the context length {context}."
         raise UsageError(f"{batch_tokens} tokens are no whole number of sequences", where="batch-tokens", hint=hint)
