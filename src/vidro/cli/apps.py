@@ -69,7 +69,7 @@ def run_app(app: App, tokens: list[str]) -> int:
     """Parse `tokens` and run the command. Raises UsageError for whatever Cyclopts finds wrong."""
     check_spelling(tokens)
     try:
-        result = app(tokens, console=_console(), exit_on_error=False, print_error=False)
+        result = app(tokens, console=_help_console(app, tokens), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as problem:
         raise mistake(problem, app) from None
     return result if isinstance(result, int) else 0
@@ -85,7 +85,10 @@ def check_spelling(tokens: Sequence[str]) -> None:
             raise UsageError(f"there is no flag {name}", hint=f"Did you mean {name.replace('_', '-')}?")
 
 
-def _console() -> Console:
+def _help_console(app: App, tokens: Sequence[str]) -> Console | None:
+    """Where a help page goes; None when none is asked for, so that Rich need not be imported."""
+    if app.default_command is not None and not {"--help", "-h"} & set(tokens):
+        return None
     from rich.console import Console
 
     console = Console(highlight=False)

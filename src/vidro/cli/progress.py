@@ -168,7 +168,8 @@ class LiveProgress:
 
         phase = self._last["phase"]["name"] if "phase" in self._last else ""
         since = time.monotonic() - self._seen_at
-        left = "" if train.get("eta_s") is None else f"{human_time(max(0.0, train['eta_s'] - since))} left"
+        unknown = self._landing or train.get("eta_s") is None
+        left = "" if unknown else f"{human_time(max(0.0, train['eta_s'] - since))} left"
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(width=10)
         grid.add_column(ratio=1)

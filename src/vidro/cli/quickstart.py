@@ -114,7 +114,7 @@ def show_tokens(wish: Request) -> None:
     from vidro.model.count import count
     from vidro.text.describe import describe
 
-    heading("The tokens", "A model reads pieces of words, not letters. Frequent pieces are found in the text itself:")
+    heading("The tokens", "A model reads pieces of words; which ones is learned from the text itself:")
     setup = look_ahead(wish, cache_dir=cache_dir(), say=lambda message: None)
     console = stderr_console()
     example = describe(setup.tokenizer, "One windy morning Lev reached for the golden watch, and it was not there.")
