@@ -11,7 +11,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import zstandard
 
@@ -27,6 +27,13 @@ _MARKS = [
     (codecs.BOM_UTF16_LE, "utf-16-le", "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16-be", "utf-16"),
 ]
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """Something that bytes can be read from, such as standard input."""
+
+    def read(self, n: int = -1, /) -> bytes: ...
 
 
 class TornArchive(Exception):

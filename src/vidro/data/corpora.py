@@ -11,18 +11,19 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
 from filelock import FileLock
 
 from vidro.core.errors import DataError, did_you_mean
 from vidro.core.files import atomic_path, read_json, sha256_file, storage_errors, write_json_atomic
+from vidro.data.blocks import Readable
 from vidro.data.catalogue import CORPORA, Corpus, CorpusFile
+from vidro.data.report import Progress
 
 __all__ = ["CORPORA", "Corpus", "CorpusFile", "cached_corpus", "corpus_file", "find_corpus", "get_corpus"]
-
-Progress = Callable[[int, int | None], None]
 
 
 def find_corpus(name: str) -> Corpus:
@@ -92,7 +93,7 @@ def _from_archive(item: CorpusFile, path: Path, *, cache_dir: Path, progress: Pr
     download(item.url, archive, progress=progress)
     try:
         with zipfile.ZipFile(archive) as packed, packed.open(item.member) as stream:
-            _copy(cast(BinaryIO, stream), path)
+            _copy(stream, path)
     except (zipfile.BadZipFile, KeyError, zlib.error):
         raise DataError(f"the archive does not hold {item.member}", where=item.url) from None
     finally:
@@ -124,13 +125,13 @@ def _from_mirror(item: CorpusFile, corpus: Corpus, mirror: Path, path: Path) -> 
     raise DataError(what, where=mirror)
 
 
-def _candidates(item: CorpusFile, mirror: Path) -> Iterator[Callable[[], BinaryIO]]:
+def _candidates(item: CorpusFile, mirror: Path) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
     """Ways to open everything in the folder that has the right size, as a file, unpacked, or inside a zip."""
     for path in sorted(found for found in mirror.rglob("*") if found.is_file()):
         if path.stat().st_size == item.n_bytes:
             yield lambda path=path: path.open("rb")
         if path.suffix == ".gz" and _gzip_size(path) == item.n_bytes:
-            yield lambda path=path: cast(BinaryIO, gzip.GzipFile(path))
+            yield lambda path=path: gzip.GzipFile(path)
         if path.suffix == ".zip" and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
                 names = [info.filename for info in packed.infolist() if info.file_size == item.n_bytes]
@@ -138,9 +139,9 @@ def _candidates(item: CorpusFile, mirror: Path) -> Iterator[Callable[[], BinaryI
                 yield lambda path=path, name=name: _open_member(path, name)
 
 
-def _open_member(path: Path, name: str) -> BinaryIO:
+def _open_member(path: Path, name: str) -> AbstractContextManager[Any]:
     with zipfile.ZipFile(path) as packed:
-        return cast(BinaryIO, packed.open(name))  # the member keeps the archive's file open until it is closed
+        return packed.open(name)  # the member keeps the archive's file open until it is closed
 
 
 def _gzip_size(path: Path) -> int:
@@ -150,7 +151,7 @@ def _gzip_size(path: Path) -> int:
         return int.from_bytes(stream.read(4), "little")
 
 
-def _copy(stream: BinaryIO, path: Path) -> None:
+def _copy(stream: Readable, path: Path) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as target:
         shutil.copyfileobj(stream, target, 1 << 20)
 

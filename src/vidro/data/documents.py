@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from vidro.core.errors import DataError
 from vidro.data import epub, jsonl, markup, office
-from vidro.data.blocks import TornArchive, check_encoding, decode_blocks, read_blocks
+from vidro.data.blocks import Readable, TornArchive, check_encoding, decode_blocks, read_blocks
 from vidro.data.clean import clean_text
 from vidro.data.jsonl import LineChunk
 from vidro.data.report import ReadReport
@@ -57,7 +57,7 @@ def read_documents(
     skip_bad: bool = False,
     report: ReadReport | None = None,
     cache_dir: Path | None = None,
-    stdin: BinaryIO | None = None,
+    stdin: Readable | None = None,
 ) -> Iterator[Document]:
     """Every document of a file, folder, glob, list of these, ``"-"`` (standard input) or downloaded corpus, in order.
 
@@ -82,7 +82,7 @@ def read_file(item: InputFile, reading: Reading, report: ReadReport) -> Iterator
         yield from unit_documents(unit, item, reading, report)
 
 
-def read_stream(stream: BinaryIO, reading: Reading, report: ReadReport) -> Iterator[Document]:
+def read_stream(stream: Readable, reading: Reading, report: ReadReport) -> Iterator[Document]:
     """Standard input as plain text."""
     item = InputFile(Path(STDIN), "standard input", "text", None)
     report.files += 1

@@ -11,10 +11,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from vidro.data.blocks import Readable
 from vidro.data.documents import Document, ReadReport, read_documents
 from vidro.data.oddities import find_oddities
 from vidro.data.sources import Source, find_inputs
@@ -106,7 +107,7 @@ def look(
     encoding: str | None = None,
     skip_bad: bool = False,
     cache_dir: Path | None = None,
-    stdin: BinaryIO | None = None,
+    stdin: Readable | None = None,
     seed: int = 0,
 ) -> Look:
     """Read `source` and describe it; with a tokenizer, tokens are counted and not estimated. Raises DataError."""

@@ -22,13 +22,13 @@ from vidro.core.errors import DataError
 from vidro.core.files import sha256_file, storage_errors
 from vidro.data.documents import Reading, read_file
 from vidro.data.foreign import foreign_files, is_shards, open_foreign
-from vidro.data.report import ReadReport
+from vidro.data.report import Progress, ReadReport
 from vidro.data.shard_files import SUFFIX, VERSION, check_sizes, checksums_fit, manifest_path, read_manifest
 from vidro.data.shards import TokenShards
 from vidro.data.sources import InputFile, Source, find_inputs
 from vidro.data.split import TRAIN_SHARE, Split, SplitRule, cut_rule, hash_rule
 from vidro.data.survey import TextSource, digest, open_source
-from vidro.data.tokenizing import Progress, Tokenized, tokenize_files
+from vidro.data.tokenizing import Tokenized, tokenize_files
 from vidro.text.tokenizer import Tokenizer
 
 MOST_VERIFIED_BYTES = 4 << 30

@@ -6,9 +6,13 @@ Law 8: nothing is silently truncated, skipped or changed; it is counted here and
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MOST_SKIPPED_KEPT = 20
+
+# Told how many bytes are done, and of how many (None: not known).
+Progress = Callable[[int, int | None], None]
 
 _SENTENCES = {
     "bom": "Byte-order mark removed ({n} {texts}).",

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from vidro.config.schema import DataOptions
 from vidro.core.errors import DataError
 from vidro.core.files import read_json, sha256_bytes, sha256_file, write_bytes_atomic, write_json_atomic
-from vidro.data.blocks import check_encoding
+from vidro.data.blocks import Readable, check_encoding
 from vidro.data.corpora import CORPORA, corpus_file
 from vidro.data.documents import STDIN, Reading, no_text, read_file
 from vidro.data.report import ReadReport
@@ -80,7 +80,7 @@ class TextSource:
 
 
 def open_source(
-    source: Source, options: DataOptions, *, cache_dir: Path | None = None, stdin: BinaryIO | None = None
+    source: Source, options: DataOptions, *, cache_dir: Path | None = None, stdin: Readable | None = None
 ) -> TextSource:
     """Find, read through and divide `source` as `options` say.
 
@@ -112,7 +112,7 @@ def open_source(
     )
 
 
-def stage(source: Source, *, cache_dir: Path | None, stdin: BinaryIO | None = None) -> Source:
+def stage(source: Source, *, cache_dir: Path | None, stdin: Readable | None = None) -> Source:
     """`source` itself, but standard input as a file in the cache, named by its checksum."""
     if source != STDIN:
         return source

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from vidro.core.files import read_json, sha256_file
 from vidro.data.documents import Reading, read_units, unit_documents
 from vidro.data.jsonl import LineChunk
 from vidro.data.processes import in_order, process_pool
-from vidro.data.report import ReadReport
+from vidro.data.report import Progress, ReadReport
 from vidro.data.shard_files import ShardWriter, check_sizes, check_tokenizer, manifest_path, read_manifest, token_dtype
 from vidro.data.sources import InputFile
 from vidro.data.split import SplitRule, utf8_length
@@ -37,12 +37,6 @@ _FILES_PER_PROCESS = 4
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Texts = list[tuple[str, str]]  # (side, text)
-
-
-class Progress(Protocol):
-    """Told how many bytes of text are done, and of how many (None: not known)."""
-
-    def __call__(self, done_bytes: int, total_bytes: int | None, /) -> None: ...
 
 
 @dataclass(frozen=True)

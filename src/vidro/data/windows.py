@@ -8,7 +8,7 @@ Not here: where tokens lie (`shards`), what a step does with them (`train/step`)
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _OFFSET_ROUND = 1000  # the "round" whose key gives an epoch's offset; no real round has this number
 
 
+@runtime_checkable
 class Tokens(Protocol):
     """Token ids that can be picked by an array of positions: a numpy array, a memory map or `TokenShards`."""
 
