@@ -284,7 +284,8 @@ def _check_unchanged(path: Path, options: PretrainOptions, said: dict[str, Any])
         if value is not None and not same:
             flag = name.replace("_", "-")
             hint = "Leave the flag out, or start a new run with --from."
-            raise RunError(f"this run was made with {flag} {before}, not {value}", where=path, hint=hint)
+            made = f"without {flag}" if before is None else f"with {flag} {before}, not {value}"
+            raise RunError(f"this run was made {made}", where=path, hint=hint)
 
 
 def _checkpoint_to_continue(path: Path, *, more: bool) -> tuple[Checkpoint, list[str]]:
