@@ -181,6 +181,7 @@ def test_a_wrong_encoding_is_named(tmp_path):
     assert "no text encoding called 'base64'" in error(tmp_path / "a.txt", encoding="base64")
     (tmp_path / "b.txt").write_bytes(b"caf\xe9")
     assert "this is not ASCII text: byte 0xE9 at byte offset 3" in error(tmp_path / "b.txt", encoding="ascii")
+    assert "this is not UTF-16 text: " in error(tmp_path / "b.txt", encoding="utf-16")
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress)])

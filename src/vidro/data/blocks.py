@@ -204,14 +204,11 @@ def _decode(
         return decoder.decode(block, final)
     except UnicodeDecodeError as problem:
         byte = problem.object[problem.start]
-        raise not_in_encoding(name, byte, offset + problem.start, where) from None
-
-
-def not_in_encoding(name: str, byte: int, offset: int, where: object) -> DataError:
-    """The one line for bytes that the encoding does not know."""
-    hint = "If you know its encoding, give it, for example --encoding cp1252 (Windows) or --encoding latin-1."
-    what = f"this is not {name.upper()} text: byte 0x{byte:02X} at byte offset {offset:,}"
-    return DataError(what, where=where, hint=hint)
+        what = f"this is not {name.upper()} text: byte 0x{byte:02X} at byte offset {offset + problem.start:,}"
+        hint = "If you know its encoding, give it, for example --encoding cp1252 (Windows) or --encoding latin-1."
+        raise DataError(what, where=where, hint=hint) from None
+    except UnicodeError as problem:  # UTF-16 without its mark, say
+        raise DataError(f"this is not {name.upper()} text: {problem}", where=where) from None
 
 
 def _binary(where: object, offset: int) -> DataError:
