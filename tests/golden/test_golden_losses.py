@@ -1,0 +1,65 @@
+"""Twenty training steps of fixed settings give these losses: a change in arithmetic is never an accident.
+
+The tolerance (a ten-thousandth) leaves room for other processors and BLAS builds, not for another initialisation, order
+of the text, optimizer or schedule. Where such a change is meant: run this file as a program and say why in the commit.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vidro.config.load import resolve
+from vidro.config.schema import PretrainOptions
+from vidro.core.events import Event
+from vidro.data.tinyworld import text
+from vidro.train.pretrain import Surroundings, pretrain
+
+FLAGS: dict[str, Any] = {
+    "steps": 20, "vocab_size": 320, "context_length": 16, "d_model": 32, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1,
+    "d_head": 16, "d_ff": 64, "batch_tokens": 128, "micro_batch": 4, "warmup": 0.2, "decay": 0.4, "evals": 1,
+    "sample_tokens": 1, "seed": 3, "threads": 1, "checkpoint_steps": 20, "device": "cpu", "precision": "fp32",
+}  # fmt: skip
+CASES: dict[str, dict[str, Any]] = {
+    "qwen3, muon": {"family": "qwen3", "optimizer": "muon", "muon_lr": 0.02, "lr": 0.003},
+    "gpt2, adamw": {"family": "gpt2", "optimizer": "adamw", "lr": 0.01, "n_kv_heads": 2, "tie_embeddings": True},
+}
+LOSSES: dict[str, list[float]] = {
+    "qwen3, muon": [
+        5.768322, 5.767662, 5.757762, 5.734146, 5.668801, 5.580270, 5.505444, 5.416380, 5.331195, 5.254658,
+        5.166152, 5.104923, 4.992878, 4.910914, 4.851096, 4.827238, 4.819723, 4.721255, 4.806385, 4.697433,
+    ],
+    "gpt2, adamw": [
+        5.783117, 5.769191, 5.664052, 5.461978, 5.245306, 5.033044, 4.834348, 4.578194, 4.454847, 4.406078,
+        4.350311, 4.416971, 4.251722, 4.206857, 4.205634, 4.305175, 4.406247, 4.152323, 4.503079, 4.204618,
+    ],
+}  # fmt: skip
+
+
+def losses(folder: Path, flags: dict[str, Any]) -> list[float]:
+    """Nats per token of each step."""
+    source = folder / "stories.txt"
+    source.write_text(text(seed=9, n_bytes=20_000), encoding="utf-8")
+    heard: list[Event] = []
+    around = Surroundings(cache_dir=folder / "cache", started_s=time.monotonic(), sinks=(heard.append,), plots=False)
+    pretrain(str(source), resolve(PretrainOptions, flags={**FLAGS, **flags}), around=around, out=folder / "run")
+    return [event["loss_nats"] for event in heard if event["event"] == "train"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_losses_as_ever(case: str, tmp_path: Path) -> None:
+    found = losses(tmp_path, CASES[case])
+    assert found == pytest.approx(LOSSES[case], rel=1e-4)
+    assert found[-1] < found[0] - 0.3, "a loss that does not fall would hide most mistakes"
+
+
+if __name__ == "__main__":
+    for name, flags in CASES.items():
+        with tempfile.TemporaryDirectory() as place:
+            values = ", ".join(f"{loss:.6f}" for loss in losses(Path(place), flags))
+        sys.stdout.write(f'    "{name}": [{values}],\n')
