@@ -51,7 +51,7 @@ def line_chunks(blocks: Iterable[bytes]) -> Iterator[LineChunk]:
             if cut == 0:
                 held.append(block)
                 continue
-            data = b"".join([*held, block[:cut]])
+            data = b"".join([*held, memoryview(block)[:cut]])
             yield LineChunk(data, line)
             line += data.count(b"\n")
             held = [block[cut:]]

@@ -262,9 +262,10 @@ def _encode(tokenizer: Tokenizer, texts: list[str], item: InputFile) -> list[Arr
 def _join(arrays: list[Array], recipe: Recipe) -> tuple[Array, Array]:
     """All documents in one array, each followed by the end-of-text id; and where each ends."""
     ends = np.cumsum([len(ids) + 1 for ids in arrays])
-    tokens = np.full(ends[-1], recipe.eot_id, dtype=token_dtype(recipe.vocab_size))
+    tokens = np.empty(ends[-1], dtype=token_dtype(recipe.vocab_size))
     for ids, end in zip(arrays, ends.tolist(), strict=True):
         tokens[end - 1 - len(ids) : end - 1] = ids
+    tokens[ends - 1] = recipe.eot_id
     return tokens, ends
 
 
