@@ -9,7 +9,7 @@ import pytest
 
 from vidro.cli.main import main
 
-ONE_BUDGET = "Say one of --minutes, --tokens, --steps, --epochs; for example --minutes 10."
+ONE_BUDGET = "Say one of --minutes, --tokens, --steps and --epochs; for example --minutes 10."
 SEE = "See vidro pretrain --help."
 
 TABLE = {
@@ -27,6 +27,7 @@ TABLE = {
     "pretrain book.txt other.txt --steps 3": (
         f"there is one argument too many: 'other.txt'. Put quotes around a text. {SEE}"
     ),
+    "generate last '-5 degrees'": "'-5 degrees' looks like a flag. Put -- before a text that begins with a dash.",
     "generate": "RUN is missing. See vidro generate --help.",
     "evaluate last": "--text is missing. See vidro evaluate --help.",
     "evaluate --text book.txt": "RUN is missing. For example last; see vidro runs list.",
@@ -53,8 +54,7 @@ TABLE = {
         "--shard: '3' is not i/n. The first of four machines says 0/4."
     ),
     # wishes that contradict
-    "pretrain book.txt": f"how long to train is not said. {ONE_BUDGET}",
-    "pretrain book.txt --minutes 3 --steps 4": f"--minutes and --steps contradict each other. {ONE_BUDGET}",
+    "pretrain book.txt --minutes 3 --steps 4": f"--minutes and --steps are both budgets. {ONE_BUDGET}",
     "pretrain --steps 3": "no text is named. For example vidro pretrain book.txt --minutes 10.",
     "pretrain book.txt --steps 3 --more 5": (
         "--more prolongs a finished run. Name it with --resume; for example --resume last."
@@ -63,7 +63,7 @@ TABLE = {
     "pretrain book.txt --resume last": "book.txt: a resumed run knows its text. Leave the file out.",
     "pretrain --resume last --out x": ("--out does not go with --resume. A resumed run keeps its place and settings."),
     "pretrain --resume last --dry-run": "a resumed run has nothing left to plan. Look at it with vidro runs show.",
-    "quickstart --steps 3 --minutes 1": f"--minutes and --steps contradict each other. {ONE_BUDGET}",
+    "quickstart --steps 3 --minutes 1": f"--minutes and --steps are both budgets. {ONE_BUDGET}",
     # things that are not there
     "pretrain nobook.txt --steps 3": None,
     "pretrain book.txt --steps 3 --config no.toml": "no.toml: there is no such file",
@@ -88,6 +88,15 @@ def test_a_wrong_command_line(command: str, desk: Path, capsys: pytest.CaptureFi
     if TABLE[command] is not None:
         assert err == f"vidro: error: {TABLE[command]}\n"
     assert sorted(desk.rglob("*")) == before, "something was written"
+
+
+def test_no_budget_at_all(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pretrain", "book.txt"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.endswith(f" {ONE_BUDGET}\n")
+    assert list(desk.iterdir()) == [desk / "book.txt"]
 
 
 def test_an_unknown_key_in_a_toml_file(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

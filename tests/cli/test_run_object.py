@@ -39,7 +39,7 @@ def test_what_it_is(run: vidro.Run) -> None:
     assert events[0]["event"] == "start"
     assert events[-1]["event"] == "end"
     assert {sample["event"] for sample in run.samples()} == {"sample"}
-    assert run.ancestry() == [run.record]
+    assert run.ancestry() == [run]
 
 
 def test_pretrain_returns_the_same_run_that_load_finds(run: vidro.Run) -> None:
@@ -196,6 +196,20 @@ def test_the_words_it_knows(run: vidro.Run, trained: Path) -> None:
     assert "".join(run.training_texts(cache_dir=cache)) in (trained / "book.txt").read_text(encoding="utf-8")
 
 
+def test_the_words_of_its_parents_count_too(run: vidro.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {Path("runs/book-1"): {"tansy": 2, "bay": 1}, Path("a"): {"sea": 1, "tansy": 3}}
+    records = {Path("runs/book-1"): {"parent": "a"}, Path("a"): {"parent": None}}
+    monkeypatch.setattr(vidro.Run, "record", property(lambda self: records[self.path]))
+    monkeypatch.setattr(vidro.Run, "_own_words", lambda self, cache: words[self.path])
+    assert [each.path for each in run.ancestry()] == [Path("a"), Path("runs/book-1")]
+    assert run.known_words() == {"tansy": 5, "bay": 1, "sea": 1}
+
+
+def test_a_circle_of_parents_ends(run: vidro.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vidro.Run, "record", {"parent": "runs/book-1"})
+    assert len(run.ancestry()) == 100
+
+
 def test_a_text_that_has_changed_is_not_taken_for_the_old_one(
     run: vidro.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +271,7 @@ def test_runs_list_and_show(run: vidro.Run, capsys: pytest.CaptureFixture[str]) 
     assert shown["record"] == json.loads(json.dumps(run.record))
     assert shown["settings"]["budget"] == {"steps": 6}
     assert main(["runs", "list"]) == 0
-    assert " book-1   finished   book.txt" in capsys.readouterr().out
+    assert "book-1  finished  book.txt" in capsys.readouterr().out
     assert main(["runs", "show", "book-1"]) == 0
     out = capsys.readouterr().out
     for part in ("book.txt (31 kB, 1 document)", "bpe, 512 tokens", "6 steps", "Checkpoints", "What it wrote"):

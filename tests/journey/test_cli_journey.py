@@ -73,6 +73,8 @@ def test_1_a_look_at_the_text(desk: Desk) -> None:
     assert "duplicates" in out
     assert "tokens" in out
     assert desk.json("data", "show", "book.txt")["n_documents"] == 1
+    out, _ = desk.vidro("data", "show", "-", typed="A text that comes through a pipe.\n" * 20)
+    assert out.startswith("standard input: 680 bytes of text in 1 document")
     assert any(corpus["name"] == "tinyshakespeare" for corpus in desk.json("data", "list")["corpora"])
 
 

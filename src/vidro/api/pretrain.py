@@ -18,7 +18,8 @@ from vidro.api.loggers import Loggers, check_loggers
 from vidro.api.places import RUNS_DIR, default_cache_dir
 from vidro.api.progress import LineProgress
 from vidro.api.run import Run
-from vidro.api.settings import RunOptions, check_one_budget, pretrain_options, signature, split
+from vidro.api.settings import RunOptions, pretrain_options, signature, split
+from vidro.config.load import the_budget
 from vidro.config.schema import PretrainOptions
 from vidro.core.errors import UsageError
 
@@ -100,7 +101,7 @@ def _check_new(source: str | None, where: RunOptions, options: PretrainOptions) 
         raise UsageError("no text is named", hint="For example vidro pretrain book.txt --minutes 10.")
     if where.overwrite and where.out is None:
         raise UsageError("--overwrite replaces the run that --out names", hint="Say --out too.")
-    check_one_budget(options.budget)
+    the_budget(options.budget)
 
 
 def look_ahead(wish: Request, *, cache_dir: Path, say: Callable[[str], None]) -> Setup:

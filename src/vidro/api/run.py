@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,12 +92,9 @@ class Run:
     @property
     def settings(self) -> PretrainOptions:
         """``run.toml``: every setting, resolved."""
-        from vidro.config.load import from_dict, read_toml
-        from vidro.config.schema import PretrainOptions
+        from vidro.config.load import read_settings
 
-        path = self.path / "run.toml"
-        known = PretrainOptions.__dataclass_fields__
-        return from_dict(PretrainOptions, {k: v for k, v in read_toml(path).items() if k in known}, where=path)
+        return read_settings(self.path / "run.toml")
 
     @property
     def config(self) -> ModelConfig:
@@ -114,14 +113,12 @@ class Run:
 
         return [event for event in read_events(self.path / "samples.jsonl") if event["event"] == "sample"]
 
-    def ancestry(self) -> list[dict[str, Any]]:
-        """The records of the runs this one was continued from, the first parent first, and its own last."""
-        from vidro.checkpoint.run import read_record
-
-        records = [self.record]
-        while (parent := records[0].get("parent")) and len(records) < MOST_PARENTS:
-            records.insert(0, read_record(Path(parent)))
-        return [record for record in records if record]
+    def ancestry(self) -> list[Run]:
+        """The runs this one was continued from (``--from``), the first parent first, and this one last."""
+        runs: list[Run] = [self]
+        while (parent := runs[0].record.get("parent")) and len(runs) < MOST_PARENTS:
+            runs.insert(0, Run(parent, device=self.device, say=self.say))
+        return runs
 
     def training_texts(self, *, cache_dir: Path | None = None) -> Iterator[str]:
         """The documents that the run learned from, read anew. Raises DataError when the text is gone or has changed."""
@@ -135,14 +132,26 @@ class Run:
             raise DataError("the training text has changed since", where=data.get("source"))
         return source.train_texts()
 
-    def known_words(self, *, cache_dir: Path | None = None) -> dict[str, int]:
-        """How often the training text has each word (counted once, then kept in the cache). Raises DataError."""
+    def known_words(self, *, cache_dir: Path | None = None) -> Counter[str]:
+        """How often the text of this run and of those before it has each word. Counted once, then kept in the cache.
+
+        Raises DataError when one of the texts is gone or has changed.
+        """
         from vidro.api.places import default_cache_dir
-        from vidro.core.files import read_json, write_json_atomic
-        from vidro.infer.reading import count_words
 
         cache = default_cache_dir() if cache_dir is None else cache_dir
-        path = cache / "words" / f"{self.record['data']['sha256']}.json"
+        known: Counter[str] = Counter()
+        for run in self.ancestry():
+            known.update(run._own_words(cache))
+        return known
+
+    def _own_words(self, cache: Path) -> dict[str, int]:
+        from vidro.config.load import to_dict
+        from vidro.core.files import read_json, sha256_bytes, write_json_atomic
+        from vidro.infer.reading import count_words
+
+        key = json.dumps([self.record["data"]["sha256"], to_dict(self.settings.data)], sort_keys=True)
+        path = cache / "words" / f"{sha256_bytes(key.encode())[:32]}.json"
         if not path.is_file():
             write_json_atomic(path, count_words(self.training_texts(cache_dir=cache)))
         return read_json(path, error=DataError)

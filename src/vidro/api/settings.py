@@ -49,15 +49,6 @@ def pretrain_options(where: RunOptions, said: dict[str, Any]) -> PretrainOptions
     return replace(options, budget=build(BudgetOptions, budget)) if budget else options
 
 
-def check_one_budget(budget: BudgetOptions) -> None:
-    """Raise UsageError unless exactly one budget is said (asked before torch is imported)."""
-    said = [item.name for item in fields(budget) if getattr(budget, item.name) is not None]
-    if len(said) != 1:
-        both = " and ".join(f"--{name}" for name in said)
-        what = f"{both} contradict each other" if said else "how long to train is not said"
-        raise UsageError(what, hint="Say one of --minutes, --tokens, --steps, --epochs; for example --minutes 10.")
-
-
 def sampling_options(said: Mapping[str, Any]) -> SamplingOptions:
     """SamplingOptions from keywords. A single `stop` text may be a plain string."""
     values = dict(said)

@@ -15,7 +15,7 @@ import cyclopts
 from cyclopts import App, Parameter
 from cyclopts import exceptions as wrong
 
-from vidro.cli.options import ARGUMENTS, FLAGS, Command, takes
+from vidro.cli.options import ARGUMENTS, FLAGS, STDIN_MARK, Command, takes
 from vidro.config.schema import Settings
 from vidro.core.errors import UsageError, did_you_mean
 
@@ -68,6 +68,7 @@ def _tidy(app: App) -> None:
 def run_app(app: App, tokens: list[str]) -> int:
     """Parse `tokens` and run the command. Raises UsageError for whatever Cyclopts finds wrong."""
     check_spelling(tokens)
+    tokens = [STDIN_MARK if token == "-" else token for token in tokens]
     try:
         result = app(tokens, console=_help_console(app, tokens), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as problem:
@@ -102,6 +103,8 @@ def mistake(problem: cyclopts.CycloptsError, app: App) -> UsageError:
     see = f"See {name} --help."
     if isinstance(problem, wrong.UnknownOptionError):
         said = (problem.token.keyword or problem.token.value).split("=")[0]
+        if " " in said:
+            return UsageError(f"{said!r} looks like a flag", hint="Put -- before a text that begins with a dash.")
         known = {flag for argument in problem.argument_collection for flag in argument.names if flag.startswith("--")}
         near = did_you_mean(said, known)
         return UsageError(f"there is no flag {said}", hint=near if near.startswith("Did") else see)

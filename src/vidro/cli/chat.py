@@ -51,7 +51,7 @@ def talk(run: Run, sampling: dict[str, Any]) -> None:
     options = sampling_options(sampling)
     prompts, known_words = from_training_text(run)
     chat = Chat(run.session, options, known_words=known_words)
-    remark(introduction(texts_read(*run.ancestry()), prompts))
+    remark(introduction(texts_read(*(each.record for each in run.ancestry())), prompts))
     remark("Ctrl-C stops a reply, Ctrl-D leaves, /help lists more.")
     for line in lines():
         try:

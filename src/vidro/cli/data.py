@@ -95,6 +95,7 @@ def show_(
     json: Json = False,
 ) -> int:
     """A look at a text before training: encoding, size, duplicates, tokens, samples, warnings."""
+    from vidro.api.words import visible
     from vidro.cli.places import cache_dir
     from vidro.cli.tokenizer import find
     from vidro.data.look import look
@@ -104,7 +105,7 @@ def show_(
     if json:
         print_json(found)
     else:
-        print(found)
+        print(visible(str(found)))
     return 0
 
 

@@ -41,6 +41,10 @@ FLAG_NAMES = {"from_run": "from"}
 PLACEHOLDERS = {"out": "DIR", "resume": "RUN", "from_run": "RUN", "config": "FILE", "val": "FILE", "device": "DEVICE"}
 
 
+STDIN_MARK = "\0stdin"
+"""Stands for the argument ``-`` while Cyclopts parses, which would take it for a flag."""
+
+
 def flag_name(name: str) -> str:
     """The one spelling of a setting on the command line.
 
@@ -67,7 +71,7 @@ def takes(*schemas: type[Settings]) -> Callable[[Command], Command]:
         def run(*arguments: Any, **keywords: Any) -> int:
             keywords.pop("debug", None)  # read from the command line itself by `exits`, before anything can go wrong
             said = {name: value for name, value in keywords.items() if name not in names or value is not None}
-            return command(*arguments, **said)
+            return command(*("-" if each == STDIN_MARK else each for each in arguments), **said)
 
         functools.update_wrapper(run, command)
         del run.__dict__["__wrapped__"]  # Cyclopts must see the flags below, not the bare command

@@ -75,12 +75,12 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) -> Table:
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table in the house style; the columns named in `right` are aligned to the right."""
     from rich import box
     from rich.table import Table
 
-    grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         number = name in right
         unbroken = number or grid.columns == []  # the first column is a name to be copied
