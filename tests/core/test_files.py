@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,16 @@ def test_remove_directory_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "d" / "e" / "f").write_text(json.dumps(1))
     remove_directory(tmp_path / "d")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_come_back_whole_from_another_process() -> None:
+    error = StorageError("no space left on the disk", where="a.txt", hint="Free some space.")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is StorageError
+    assert str(again) == str(error)
+
+
+def test_a_file_where_a_folder_should_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="a part of this path is a file, not a folder"):
+        write_json_atomic(tmp_path / "file" / "x.json", 1)

@@ -37,9 +37,7 @@ def test_numbers_get_their_names_and_nothing_is_made_of_none() -> None:
     assert doctest.testmod(loggers).failed == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "title"), [("tensorboard", "TensorBoard"), ("wandb", "Weights & Biases")]
-)
+@pytest.mark.parametrize(("name", "title"), [("tensorboard", "TensorBoard"), ("wandb", "Weights & Biases")])
 def test_a_missing_extra_is_one_line(name: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [known for known in sys.modules if known.split(".")[0] == name]:
         monkeypatch.delitem(sys.modules, module)

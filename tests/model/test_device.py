@@ -7,7 +7,7 @@ import torch
 
 from vidro.core.errors import UsageError
 from vidro.model import device
-from vidro.model.device import autocast, choose_device, choose_dtype, choose_precision
+from vidro.model.device import autocast, choose_device, choose_precision
 
 CPU = torch.device("cpu")
 
@@ -61,9 +61,9 @@ def test_precision_by_device(bare: pytest.MonkeyPatch) -> None:
     assert choose_precision("auto", CPU).name == "fp32"
     assert choose_precision("auto", torch.device("mps")).name == "fp32"
     with_gpus(bare, 1, bf16=True)
-    assert choose_dtype("auto", torch.device("cuda")) == torch.bfloat16
+    assert choose_precision("auto", torch.device("cuda")).dtype == torch.bfloat16
     with_gpus(bare, 1, bf16=False)
-    assert choose_dtype("auto", torch.device("cuda")) == torch.float32
+    assert choose_precision("auto", torch.device("cuda")).dtype == torch.float32
     note = choose_precision("bf16", torch.device("cuda")).note
     assert note == "This GPU has no bf16 units: bf16 is emulated and slower than fp32 or fp16."
     assert choose_precision("fp16", torch.device("cuda")).scaled

@@ -76,4 +76,3 @@ def bench(tmp_path: Path) -> Bench:
     source = tmp_path / "stories.txt"
     source.write_text(text(seed=1, n_bytes=20_000), encoding="utf-8")
     return Bench(tmp_path, source)
-

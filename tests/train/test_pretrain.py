@@ -10,11 +10,13 @@ import pytest
 
 from vidro.checkpoint.run import RunRef, load_model, load_tokenizer, open_run, verify_root
 from vidro.checkpoint.training_state import checkpoint_steps
-from vidro.config.load import resolve
+from vidro.config.load import read_settings, resolve
 from vidro.config.schema import PretrainOptions
 from vidro.core.errors import DataError, RunError, StorageError, TrainingError, UsageError
 from vidro.core.events import Event
-from vidro.train.pretrain import read_settings, set_up
+from vidro.train.pretrain import set_up
+
+FLAGS_OF_SHAPE = ("vocab_size", "d_model", "n_layers", "n_heads", "d_head", "context_length")
 
 
 class Halt(Exception):
@@ -78,7 +80,7 @@ def test_the_loss_falls_and_the_root_is_the_best_look(bench: Any) -> None:
 def test_run_toml_makes_the_same_plan_again(bench: Any) -> None:
     path = bench.train("a").path
     options = resolve(PretrainOptions, file=path / "run.toml")
-    assert options == read_settings(path)
+    assert options == read_settings(path / "run.toml")
     again = set_up(str(bench.source), options, cache_dir=bench.folder / "cache")
     assert again.options == options
 
@@ -149,7 +151,7 @@ def test_more_gives_what_a_longer_run_would_have_given(bench: Any) -> None:
     for name in ("model.safetensors", "optimizer.safetensors"):
         last = f"checkpoints/step-20/{name}"
         assert (bench.folder / "a" / last).read_bytes() == (bench.folder / "longer" / last).read_bytes()
-    assert read_settings(bench.folder / "a").budget.steps == 20
+    assert read_settings(bench.folder / "a" / "run.toml").budget.steps == 20
     with pytest.raises(RunError, match=r"this run is finished\. Prolong it with --more"):
         bench.resume("a")
 
@@ -169,7 +171,9 @@ def test_from_keeps_shape_and_tokenizer_and_measures_both_texts(bench: Any) -> N
     bench.source = bench.folder / "other.txt"
     bench.source.write_text("The sea is wide and the night is long. " * 300, encoding="utf-8")
     parent = open_run(RunRef(first.path))
-    flags = dict.fromkeys(("vocab_size", "d_model", "n_layers", "n_heads", "d_head", "context_length"))
+    flags = dict.fromkeys(FLAGS_OF_SHAPE)
+    with pytest.raises(UsageError, match="vocab-size: 960 is not its 320"):
+        bench.train("other", parent=parent, **{**flags, "vocab_size": 960})
     second = bench.train("second", parent=parent, **flags)
     assert load_tokenizer(open_run(RunRef(second.path))).fingerprint == load_tokenizer(parent).fingerprint
     before, after = second.results["before_bits_per_byte"], second.results["after_bits_per_byte"]
@@ -260,4 +264,58 @@ def test_patience_ends_early_and_says_so(bench: Any) -> None:
 def test_a_sample_prompt_longer_than_the_context_is_refused_before_training(bench: Any) -> None:
     with pytest.raises(UsageError, match="the model sees 16 at once"):
         bench.train("a", sample_prompts=("once upon a time " * 20,))
+    assert not (bench.folder / "a").exists()
+
+
+def test_more_killed_anywhere_is_neither_lost_nor_added_twice(bench: Any) -> None:
+    bench.train("longer", steps=20, warmup=0.0)
+    for name, step in (("early", 7), ("middle", 11), ("late", 18)):
+        bench.train(name, steps=12, warmup=0.0)
+        with pytest.raises(Halt):
+            bench.resume(name, halt_at(step), more=8)
+        with pytest.raises(RunError, match="--more prolongs a finished run"):
+            bench.resume(name, more=8)
+        bench.resume(name)
+        last = "checkpoints/step-20/optimizer.safetensors"
+        assert (bench.folder / name / last).read_bytes() == (bench.folder / "longer" / last).read_bytes()
+        assert read_settings(bench.folder / name / "run.toml").budget.steps == 20
+    with pytest.raises(UsageError, match=r"more: 0\.5 is not a whole number of steps"):
+        bench.resume("late", more=0.5)
+
+
+def test_a_landed_run_resumed_and_broken_off_keeps_its_new_checkpoints(bench: Any) -> None:
+    bench.train("whole", steps=40)
+    bench.train("landed", land_at(10), steps=40)
+    with pytest.raises(Halt):
+        bench.resume("landed", halt_at(20))
+    bench.resume("landed")
+    assert bench.log("landed", "resumed")[-1]["step"] == 18
+    bench.same("whole", "landed", step=40)
+
+
+def test_the_root_goes_back_with_the_checkpoint(bench: Any) -> None:
+    """A model published after the checkpoint must not be taken for the best one of the run that goes on."""
+    bench.train("whole")
+    with pytest.raises(Halt):
+        bench.train("a", halt_at(9, "sample"))
+    checkpoint = bench.folder / "a" / "checkpoints" / "step-6"
+    before = (checkpoint / "best.safetensors").read_bytes()
+    assert (bench.folder / "a" / "model.safetensors").read_bytes() != before  # something newer was published
+    bench.resume("a")
+    bench.same("whole", "a")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"optimizer": "adamw", "muon_lr": 0.1}, "muon-lr: it means nothing beside --optimizer adamw"),
+        ({"schedule": "cosine", "decay": 0.2}, "decay: it means nothing beside --schedule cosine"),
+        ({"schedule": "constant", "final_lr": 0.2}, "final-lr: it means nothing beside --schedule constant"),
+        ({"checkpoint_every": 5.0}, "checkpoint-every: it means nothing beside --checkpoint-steps"),
+        ({"micro_batch": 99}, "micro-batch: 99 sequences are more than the 4 of a whole step"),
+    ],
+)
+def test_a_setting_that_would_be_ignored_is_refused(bench: Any, flags: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        bench.train("a", **flags)
     assert not (bench.folder / "a").exists()

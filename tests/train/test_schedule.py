@@ -24,9 +24,7 @@ def test_between_zero_and_one_and_never_up_after_the_warm_up(
         assert schedule.multiplier(share + 0.01) <= value + 1e-12
 
 
-@pytest.mark.parametrize(
-    ("kind", "end", "half"), [("wsd", 0.1, 1.0), ("cosine", 0.1, 0.55), ("constant", 1.0, 1.0)]
-)
+@pytest.mark.parametrize(("kind", "end", "half"), [("wsd", 0.1, 1.0), ("cosine", 0.1, 0.55), ("constant", 1.0, 1.0)])
 def test_known_points(kind: str, end: float, half: float) -> None:
     schedule = Schedule(kind=kind, warmup=0.0, decay=0.5, final=0.1)
     assert schedule.multiplier(0.5) == pytest.approx(half)

@@ -100,7 +100,5 @@ def test_a_model_learns_one_batch_by_heart() -> None:
         model = Transformer(TINY)
         optimizer = Optimizer(model, OptimizerSettings(**{**vars(ADAMW), "kind": kind}))
         for _ in range(60):
-            report = train_step(
-                model, optimizer, random_batch(), loss=loss, multiplier=1.0, settings=settings(6)
-            )
+            report = train_step(model, optimizer, random_batch(), loss=loss, multiplier=1.0, settings=settings(6))
         assert report.loss_nats < 0.5, kind

@@ -130,10 +130,11 @@ def resolve_run(spec: str | Path, *, runs_dir: Path = Path("runs")) -> RunRef:
 
     Raises RunError with the nearest known name.
     """
-    name, _, at = str(spec).partition("@")
-    if at and at != "best" and not at.isdecimal():
+    match = re.fullmatch(r"(.+)@([^@/\\]*)", str(spec))
+    name, at = (match[1], match[2]) if match else (str(spec), None)
+    if at is not None and at != "best" and not at.isdecimal():
         raise RunError(f"{spec!s}: after @ stands 'best' or a step", hint="For example NAME@500.")
-    reference = at or None
+    reference = at
     if name == "last":
         runs = list_runs(runs_dir)
         if not runs:
@@ -175,7 +176,7 @@ def open_run(ref: RunRef) -> OpenedRun:
         with contextlib.suppress(CheckpointError):  # a torn record is one of the reasons to be here
             record = read_record(ref.path)
         if (ref.path / RECORD).exists():
-            notes = [f"{problem}; using the checkpoint of step {step} instead", *notes]
+            notes = [f"{str(problem).rstrip('.')}; using the checkpoint of step {step} instead", *notes]
         else:
             notes = [f"{ref.path}: the run is not finished; using the checkpoint of step {step}", *notes]
         return OpenedRun(ref.path, path, step, record, notes)

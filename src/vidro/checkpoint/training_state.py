@@ -4,8 +4,8 @@
         config.json            so that the directory opens as a model of its own (Hugging Face form)
         model.safetensors      weights, Hugging Face names, full precision
         optimizer.safetensors  the optimizer's tensors and the random generators' states
-        state.json             step, data position, time used, best figures, settings of the loop
-        best.safetensors       only before a landing: the run's best weights so far
+        state.json             the loop's memory (the step is the data position), and what a resume must know beside it
+        best.safetensors       the run's best weights so far: the root's file under a second name, not a copy
         manifest.json          sizes and SHA-256 of the others; written last: without it nothing counts
 
 The directory is filled under a hidden name and renamed, so a kill at any moment leaves either all of it or nothing.
@@ -14,6 +14,7 @@ Not here: which checkpoints are kept, the run's root (`run`).
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -77,17 +78,56 @@ def save_checkpoint(
         save_tensors(_savable(optimizer), hidden / "optimizer.safetensors")
         write_json_atomic(hidden / "state.json", state)
         if best is not None:
-            shutil.copyfile(best, hidden / BEST)
+            _link(best, hidden / BEST)
         files = {}
         for path in sorted(hidden.iterdir()):
             sync_file(path)
             files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
         write_json_atomic(hidden / MANIFEST, {"format_version": FORMAT_VERSION, "step": step, "files": files})
-        if final.exists():  # the same step again, after a resume: the new one takes its place
-            remove_directory(final)
+        old = directory / f".step-{step}.old"
+        if final.exists():  # the same step again: the new one takes its place, and `sweep` mends a kill in between
+            final.replace(old)
         hidden.replace(final)
         sync_directory(directory)
+        if old.exists():
+            shutil.rmtree(old)
     return final
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the file, which is only ever replaced, never changed; a copy where the disk knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def sweep(directory: Path) -> None:
+    """Clear away what killed processes left; call it only while holding the run's lock."""
+    if not directory.is_dir():
+        return
+    for old in directory.glob(".step-*.old"):
+        final = directory / old.name[1:].removesuffix(".old")
+        if re.fullmatch(r"step-\d+", final.name) and not final.exists():
+            old.replace(final)
+    for left in directory.glob(".step-*"):
+        shutil.rmtree(left)
+
+
+def drop_after(directory: Path, step: int) -> None:
+    """Remove the checkpoints past `step`: a run that goes on from there will make its own."""
+    for later in checkpoint_steps(directory):
+        if later > step:
+            remove_directory(directory / f"step-{later}")
+
+
+def rewrite_state(checkpoint: Checkpoint, config: dict[str, Any], state: dict[str, Any]) -> Checkpoint:
+    """The same checkpoint with another ``state.json``, in one visible step."""
+    path, best = checkpoint.path, checkpoint.path / BEST
+    step = int(path.name.removeprefix("step-"))
+    tensors = {"model": checkpoint.model, "optimizer": checkpoint.optimizer}
+    save_checkpoint(path.parent, step, config=config, state=state, best=best if best.exists() else None, **tensors)
+    return load_checkpoint(path)
 
 
 def _savable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -140,7 +180,7 @@ def newest_complete(directory: Path, *, at_most: int | None = None) -> tuple[Pat
         try:
             verify_checkpoint(path)
         except CheckpointError as problem:
-            notes.append(f"{problem}; falling back to an earlier checkpoint")
+            notes.append(f"{str(problem).rstrip('.')}; falling back to an earlier checkpoint")
         else:
             return path, notes
     return None, notes

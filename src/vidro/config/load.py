@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tomli_w
 
-from vidro.config.schema import Settings
+from vidro.config.schema import BudgetOptions, PretrainOptions, Settings
 from vidro.core.errors import UsageError, did_you_mean
 
 S = TypeVar("S", bound=Settings)
@@ -77,6 +77,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError("there is no such file", where=path) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise UsageError(f"this is not a TOML file: {error}", where=path) from None
+
+
+def read_settings(run_toml: Path) -> PretrainOptions:
+    """The resolved settings of a run. Raises UsageError when the file is missing or damaged."""
+    return from_dict(PretrainOptions, read_toml(run_toml), where=run_toml)
+
+
+def the_budget(budget: BudgetOptions) -> str:
+    """The name of the one budget that is said. Raises UsageError for none or several."""
+    said = [item.name for item in fields(budget) if getattr(budget, item.name) is not None]
+    if len(said) == 1:
+        return said[0]
+    hint = "Say one of --minutes, --tokens, --steps and --epochs; for example --minutes 10."
+    if not said:
+        raise UsageError("for how long?", hint=hint)
+    raise UsageError(f"{' and '.join('--' + name for name in said)} are both budgets", hint=hint)
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:

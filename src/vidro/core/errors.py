@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class VidroError(Exception):
@@ -34,9 +35,17 @@ class VidroError(Exception):
         self.hint = hint
         super().__init__(self.what, self.where, self.hint)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Comes back whole from another process."""
+        return _rebuild, (type(self), self.what, self.where, self.hint)
+
     def __str__(self) -> str:
         line = self.what if self.where is None else f"{self.where}: {self.what}"
         return line if self.hint is None else f"{line}. {self.hint}"
+
+
+def _rebuild(kind: type[VidroError], what: str, where: str | None, hint: str | None) -> VidroError:
+    return kind(what, where=where, hint=hint)
 
 
 class UsageError(VidroError):

@@ -64,7 +64,7 @@ def end_torn_line(path: Path) -> None:
 
 
 def read_events(path: Path) -> list[Event]:
-    """All events that count: a torn last line is left out, and ``resumed`` at step N drops earlier ones past N.
+    """All events that count: a torn last line is left out, and ``resumed`` at step N undoes what came after N.
 
     A missing file is an empty list: a run that was killed before its first event has none.
     """
@@ -75,7 +75,17 @@ def read_events(path: Path) -> list[Event]:
     for line in lines[:-1]:  # what follows the last line end is torn (or empty)
         event = json.loads(line)
         if event["event"] == "resumed":
-            events = [earlier for earlier in events if earlier.get("step", 0) <= event["step"]]
-            events = [earlier for earlier in events if earlier["event"] != "end"]
+            events = _before(events, event["step"])
         events.append(event)
     return events
+
+
+def _before(events: list[Event], step: int) -> list[Event]:
+    """What had been said when the checkpoint of `step` was taken.
+
+    That is all up to its ``checkpoint`` event; a kill may have come between the two, and then it is all up to `step`.
+    """
+    marks = [i for i, event in enumerate(events) if event["event"] == "checkpoint" and event["step"] == step]
+    if marks:
+        return events[: marks[-1] + 1]
+    return [event for event in events if event.get("step", 0) <= step and event["event"] != "end"]

@@ -95,6 +95,8 @@ def remove_directory(path: Path) -> None:
     """Remove a directory in one visible step: renamed to a hidden name first, so it is never seen half there."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}.old")
     with storage_errors(path):
+        if hidden.exists():  # left by a killed process that had the same number
+            shutil.rmtree(hidden)
         path.replace(hidden)
         shutil.rmtree(hidden)
 
@@ -115,6 +117,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         errno.EACCES: ("no permission to write here", "Choose another place with --out."),
         errno.EPERM: ("no permission to write here", "Choose another place with --out."),
         errno.EROFS: ("this disk is read-only", "Choose another place with --out."),
+        errno.EEXIST: ("a part of this path is a file, not a folder", "Choose another place with --out."),
         errno.ENOTDIR: ("a part of this path is a file, not a folder", "Choose another place with --out."),
     }
     try:

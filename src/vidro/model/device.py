@@ -24,7 +24,7 @@ class Precision:
     """What matrix products are computed in."""
 
     scaled: bool = False
-    """fp16 underflows: the loss must go through `torch.amp.GradScaler`."""
+    """fp16 underflows: the loss is scaled up before the backward pass (`vidro.train.step`)."""
 
     note: str | None = None
     """A sentence for the user, where the choice has a price."""
@@ -70,11 +70,6 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     if name != "bf16":
         raise UsageError(f"{name!r} is not a precision", where="precision", hint="Choose auto, fp32, bf16 or fp16.")
     return Precision("bf16", torch.bfloat16, note=_bf16_note(device))
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of `choose_precision`."""
-    return choose_precision(name, device).dtype
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[None]:

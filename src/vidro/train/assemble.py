@@ -6,7 +6,7 @@ Not here: what is decided before (`pretrain.set_up`, `defaults`), the loop (`loo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -49,6 +49,7 @@ CLOSING_S = 4.0  # set aside for drawing the plots and leaving
 TRIAL_WINDOWS = 4
 FORMAT_VERSION = 1  # of metrics.jsonl, samples.jsonl and probes/ (docs/formats.md)
 PROMPT_CHARS = 40
+COPY_CHARS = 200_000_000  # of the training text, in which copies are looked for; the index is as large as its text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,11 @@ class RunFacts:
     final_windows: int | None = None
     threads: int | None = None
     before: dict[str, float] | None = None
+    before_s: float = 0.0
+    val_sha256: str | None = None
+    tokenizer: str | None = None
+    budget: dict[str, float] | None = None
+    warmup: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -77,6 +83,8 @@ class AssembledRun:
     events: EventStream
     around: Surroundings
     notes: tuple[str, ...]
+    unigram_nats: float
+    precision: str
 
 
 def assemble(
@@ -111,12 +119,14 @@ def assemble(
     state = LoopState(scaler=LossScaler() if precision.scaled else None)
     if checkpoint is not None:
         state = keeper.restore(checkpoint)
-    else:
-        facts = replace(facts, threads=torch.get_num_threads(), **measure_budget(setup, model, around))
-    keeper.facts = asdict(facts)
-    task = make_task(path, setup, facts, model=model, device=device)
+    task = make_task(path, setup, device=device, precisely=lambda: autocast(device, precision))
     task.probes.drop_after(state.step)
-    peak = MatmulPeak(device)
+    unigram_nats = unigram_line(setup.prepared.train, setup.prepared.val, plan.model.vocab_size)
+    if checkpoint is None:  # measured last, when all that costs time before the first step is done
+        facts = replace(facts, threads=torch.get_num_threads(), **measure_budget(setup, facts, task, model, around))
+    task.val = val_subset(setup, facts.val_windows, device)
+    keeper.facts = asdict(facts)
+    peak = MatmulPeak(device, precision.dtype)
     flops = count(plan.model).flops_per_token_train
 
     def facts_of_speed(tokens_per_s: float, elapsed_s: float) -> dict[str, Any]:
@@ -129,7 +139,7 @@ def assemble(
         optimizer=optimizer,
         task=task,
         keeper=keeper,
-        settings=loop_settings(setup, facts, lambda: autocast(device, precision)),
+        settings=loop_settings(setup, facts, task.autocast),
         state=state,
         events=events,
         clock=around.clock,
@@ -137,8 +147,19 @@ def assemble(
         facts=facts_of_speed,
     )
     notes = setup.notes if precision.note is None else (*setup.notes, precision.note)
+    if setup.prepared.train_bytes > COPY_CHARS:
+        notes += (f"Copies of the training text are looked for in its first {COPY_CHARS:,} characters.",)
     return AssembledRun(
-        path=path, setup=setup, facts=facts, loop=loop, keeper=keeper, events=events, around=around, notes=notes
+        path=path,
+        setup=setup,
+        facts=facts,
+        loop=loop,
+        keeper=keeper,
+        events=events,
+        around=around,
+        notes=notes,
+        unigram_nats=unigram_nats,
+        precision=precision.name,
     )
 
 
@@ -149,11 +170,16 @@ def loop_settings(setup: Setup, facts: RunFacts, context: Callable[[], AbstractC
     short = facts.training_s is not None and facts.training_s < 120
     return LoopSettings(
         budget=Budget(steps=plan.steps, seconds=facts.training_s),
-        schedule=Schedule(kind=optim.schedule, warmup=optim.warmup, decay=optim.decay, final=optim.final_lr),
+        schedule=Schedule(
+            kind=optim.schedule,
+            warmup=optim.warmup if facts.warmup is None else facts.warmup,
+            decay=optim.decay,
+            final=optim.final_lr,
+        ),
         step=StepSettings(micro_batch=plan.micro_batch, clip=optim.clip, autocast=context),
         lr=plan.optimizer.lr,
         tokens_per_step=plan.tokens_per_step,
-        tokens_per_epoch=setup.prepared.train.n_tokens,
+        tokens_per_epoch=plan.epoch_tokens,
         looks=train.evals,
         sample_looks=min(train.evals, 5 if short else 10),
         checkpoint_every_s=train.checkpoint_every,
@@ -162,8 +188,10 @@ def loop_settings(setup: Setup, facts: RunFacts, context: Callable[[], AbstractC
     )
 
 
-def make_task(path: Path, setup: Setup, facts: RunFacts, *, model: Transformer, device: torch.device) -> TextTask:
-    """The text as the loop sees it."""
+def make_task(
+    path: Path, setup: Setup, *, device: torch.device, precisely: Callable[[], AbstractContextManager]
+) -> TextTask:
+    """The text as the loop sees it; how much of the validation text a look takes is decided afterwards."""
     prepared, options, context = setup.prepared, setup.options, setup.plan.model.context_length
     prompts, val_texts = options.train.sample_prompts, prepared.val_texts()
     return TextTask(
@@ -171,13 +199,23 @@ def make_task(path: Path, setup: Setup, facts: RunFacts, *, model: Transformer, 
         rows=setup.plan.rows,
         device=device,
         tokenizer=setup.tokenizer,
-        val=val_subset(setup, facts.val_windows, device),
+        val=val_subset(setup, TRIAL_WINDOWS, device),
         prompts=prompts if prompts else default_prompts(val_texts, setup.tokenizer, context_length=context),
         sampling=SamplingOptions(max_tokens=options.train.sample_tokens, seed=options.train.seed),
-        copies=CopyIndex(prepared.train_texts()),
+        copies=CopyIndex(up_to(COPY_CHARS, prepared.train_texts())),
         probes=ProbeRecorder(path / "probes", setup.tokenizer, val_texts, context_length=context),
         compiled=options.train.compile,
+        autocast=precisely,
     )
+
+
+def up_to(n_chars: int, texts: Iterable[str]) -> Iterator[str]:
+    """The first texts that hold `n_chars` together, the last one cut."""
+    for text in texts:
+        yield text[:n_chars]
+        n_chars -= len(text)
+        if n_chars <= 0:
+            return
 
 
 def val_subset(setup: Setup, n_windows: int, device: torch.device) -> ValSubset:
@@ -212,7 +250,9 @@ def default_prompts(val_texts: list[str], tokenizer: Tokenizer, *, context_lengt
     return ("", opening) if opening else ("",)
 
 
-def measure_budget(setup: Setup, model: Transformer, around: Surroundings) -> dict[str, Any]:
+def measure_budget(
+    setup: Setup, facts: RunFacts, task: TextTask, model: Transformer, around: Surroundings
+) -> dict[str, Any]:
     """How many validation windows a look takes and, for a budget in minutes, how many seconds there are to train.
 
     With a budget in steps nothing measured enters; with minutes a trial look tells what looks will cost.
@@ -223,14 +263,13 @@ def measure_budget(setup: Setup, model: Transformer, around: Surroundings) -> di
         tokens = setup.plan.steps * setup.plan.tokens_per_step
         windows = LOOKS_SHARE / FORWARD_SHARE * tokens / looks / setup.plan.model.context_length
         return {"val_windows": _between(windows, total)}
-    trial = val_subset(setup, TRIAL_WINDOWS, model.head.weight.device)
-    trial.evaluate(model)  # the first pass allocates
+    task.evaluate(model)  # the first pass allocates
     before = around.clock()
-    trial.evaluate(model)
-    window_s = max(around.clock() - before, 1e-6) / trial.n_windows
+    task.evaluate(model)
+    window_s = max(around.clock() - before, 1e-6) / task.val.n_windows
     minutes = setup.options.budget.minutes
     assert minutes is not None
-    left = 60.0 * minutes - (around.clock() - around.started_s)
+    left = 60.0 * minutes - (around.clock() - around.started_s) - facts.before_s
     full_s = min(total * window_s, FULL_SHARE * max(left, 0.0))
     seconds = max(left - full_s - min(CLOSING_S, 0.25 * max(left, 0.0)), 1.0)
     windows = LOOKS_SHARE * seconds / looks / window_s
@@ -303,12 +342,13 @@ def start_fields(run: AssembledRun) -> dict[str, Any]:
         "seed": train.seed,
         "threads": run.facts.threads,
         "device": str(run.keeper.model.head.weight.device),
-        "precision": train.precision,
+        "precision": run.precision,
+        "flush_denormal": True,
         "train_tokens": prepared.train.n_tokens,
         "val_tokens": prepared.val.n_tokens,
         "val_bytes": prepared.val_bytes,
         "bytes_per_token": round(prepared.train_bytes / prepared.train.n_tokens, 4),
-        "unigram_nats_per_token": unigram_line(prepared.train, prepared.val, plan.model.vocab_size),
+        "unigram_nats_per_token": run.unigram_nats,
         "versions": versions(),
     }
 

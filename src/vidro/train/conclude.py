@@ -34,10 +34,10 @@ def conclude(run: AssembledRun, state: LoopState) -> dict[str, Any]:
     assert isinstance(model, Transformer)
     if state.watch.best_step != state.step:
         model = read_model(run.path, device=model.head.weight.device)
-    score, full = final_score(run, model)
+    score, full = final_score(run, model, landed=state.reason == "landed")
     fields = score.event_fields()
     tokens = state.watch.best_step * run.setup.plan.tokens_per_step
-    epoch = round(tokens / run.setup.prepared.train.n_tokens, 4)
+    epoch = round(tokens / run.setup.plan.epoch_tokens, 4)
     where = {"step": state.watch.best_step, "tokens": tokens, "epoch": epoch, "elapsed_s": round(state.elapsed_s, 3)}
     run.events.emit("eval", **where, split="val", full=full, **fields)
     results: dict[str, Any] = {f"val_{name}": value for name, value in fields.items()}
@@ -54,9 +54,11 @@ def conclude(run: AssembledRun, state: LoopState) -> dict[str, Any]:
     return results
 
 
-def final_score(run: AssembledRun, model: Transformer) -> tuple[TextScore, bool]:
-    """The score on the whole validation text, or on a part where the budget in minutes is too short for all of it."""
+def final_score(run: AssembledRun, model: Transformer, *, landed: bool) -> tuple[TextScore, bool]:
+    """The score on the whole validation text, or on a part: for a landing, and where the minutes are too short."""
     setup = run.setup
+    if landed:
+        return val_subset(setup, run.facts.val_windows, model.head.weight.device).evaluate(model), False
     if run.facts.final_windows is not None:
         return val_subset(setup, run.facts.final_windows, model.head.weight.device).evaluate(model), False
     nats, n_tokens = evaluate_tokens(model, documents(setup.prepared.val), eot_id=setup.tokenizer.eot_id)
@@ -88,10 +90,10 @@ def used(run: AssembledRun, state: LoopState) -> dict[str, Any]:
     tokens = state.step * run.setup.plan.tokens_per_step
     return {
         "elapsed_s": round(state.elapsed_s, 3),
-        "minutes": round((run.around.clock() - run.around.started_s) / 60, 4),
+        "minutes": round(state.elapsed_s / 60, 4),
         "tokens": tokens,
         "steps": state.step,
-        "epochs": round(tokens / run.setup.prepared.train.n_tokens, 4),
+        "epochs": round(tokens / run.setup.plan.epoch_tokens, 4),
     }
 
 
@@ -105,6 +107,6 @@ def closing(run: AssembledRun, state: LoopState, full: bool) -> str:
     words = [reasons[state.reason or "budget"]]
     if state.watch.best_step != state.step:
         words.append(f"The result is the model of step {state.watch.best_step}, the best on the validation text.")
-    if not full:
+    if not full and state.reason != "landed":
         words.append("The validation text is too long for this budget; a fixed, even part of it was evaluated.")
     return " ".join(words)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 
+from vidro.config.load import the_budget
 from vidro.config.presets import preset
 from vidro.config.schema import (
     BudgetOptions,
@@ -18,6 +19,7 @@ from vidro.config.schema import (
     ModelOptions,
     OptimOptions,
     PretrainOptions,
+    TrainOptions,
 )
 from vidro.core.errors import DataError, UsageError
 from vidro.train.optim import OptimizerSettings
@@ -38,6 +40,7 @@ class Plan:
     rows: int
     micro_batch: int
     steps: int | None
+    epoch_tokens: int
     optimizer: OptimizerSettings
 
     @property
@@ -65,23 +68,13 @@ def default_vocab_size(train_bytes: int) -> int:
     return next(size for limit, size in VOCABULARIES if train_bytes < limit)
 
 
-def check_budget(budget: BudgetOptions) -> str:
-    """The name of the one budget that is said. Raises UsageError for none or several."""
-    said = [item.name for item in fields(budget) if getattr(budget, item.name) is not None]
-    if len(said) == 1:
-        return said[0]
-    hint = "Say one of --minutes, --tokens, --steps, --epochs."
-    if not said:
-        raise UsageError("how long should it train?", hint=f"{hint} For example --minutes 10.")
-    raise UsageError(f"{' and '.join('--' + name for name in said)} contradict each other", hint=hint)
-
-
 def make_plan(options: PretrainOptions, facts: TextFacts, *, shape: ModelConfig | None = None) -> Plan:
     """The complete plan; `shape` fixes the model (a run that goes on, or the parent of one).
 
     Raises UsageError for sizes that contradict each other and DataError for a text shorter than one window.
     """
-    kind = check_budget(options.budget)
+    kind = the_budget(options.budget)
+    check_conflicts(options)
     short = options.budget.minutes is not None and options.budget.minutes <= SHORT_MINUTES
     if shape is None:
         shape = model_shape(options.model, facts.vocab_size, base=SHORT_MODEL if short else ModelConfig())
@@ -93,27 +86,53 @@ def make_plan(options: PretrainOptions, facts: TextFacts, *, shape: ModelConfig 
     rows = _rows(options.train.batch_tokens, context, most=min(STEP_TOKENS[short], facts.train_tokens // 8))
     micro = options.train.micro_batch
     if micro is None:
-        micro = max(1, MICRO_TOKENS // context)
-    steps = _steps(kind, options.budget, rows * context, (facts.train_tokens // context) * context)
+        micro = min(rows, max(1, MICRO_TOKENS // context))
+    elif micro > rows:
+        raise UsageError(f"{micro} sequences are more than the {rows} of a whole step", where="micro-batch")
+    epoch_tokens = facts.train_tokens // context * context
     return Plan(
         model=model,
         rows=rows,
-        micro_batch=min(micro, rows),
-        steps=steps,
+        micro_batch=micro,
+        steps=_steps(kind, options.budget, rows * context, epoch_tokens),
+        epoch_tokens=epoch_tokens,
         optimizer=optimizer_settings(options.optim, model),
     )
 
 
-def resolved(options: PretrainOptions, plan: Plan) -> PretrainOptions:
-    """The options with every gap filled from the plan: what ``run.toml`` holds. Its own plan is the same plan."""
+def check_conflicts(options: PretrainOptions) -> None:
+    """Raise UsageError for a setting that another one makes meaningless: nothing is ignored silently."""
+    optim, train, usual, often = options.optim, options.train, OptimOptions(), TrainOptions()
+    ignored = {
+        "muon-lr": (optim.muon_lr is not None and optim.optimizer == "adamw", "--optimizer adamw"),
+        "decay": (optim.decay != usual.decay and optim.schedule != "wsd", f"--schedule {optim.schedule}"),
+        "final-lr": (optim.final_lr != usual.final_lr and optim.schedule == "constant", "--schedule constant"),
+        "checkpoint-every": (
+            train.checkpoint_every != often.checkpoint_every and train.checkpoint_steps is not None,
+            "--checkpoint-steps",
+        ),
+    }
+    for name, (conflicts, other) in ignored.items():
+        if conflicts:
+            raise UsageError(f"it means nothing beside {other}", where=name, hint="Leave one of the two out.")
+
+
+def resolved(options: PretrainOptions, plan: Plan, *, own_vocabulary: bool) -> PretrainOptions:
+    """The options with every gap filled from the plan: what ``run.toml`` holds. Its own plan is the same plan.
+
+    `own_vocabulary`: the run trained a BPE, so that its size is one of the settings.
+    """
     names = [item.name for item in fields(ModelOptions) if item.name != "preset"]
     optimizer = plan.optimizer
     return replace(
         options,
-        data=replace(options.data, vocab_size=plan.model.vocab_size if trains_bpe(options.data) else None),
+        data=replace(options.data, vocab_size=plan.model.vocab_size) if own_vocabulary else options.data,
         model=replace(options.model, **{name: getattr(plan.model, name) for name in names}),
         optim=replace(
-            options.optim, lr=optimizer.lr, muon_lr=optimizer.muon_lr, weight_decay=optimizer.weight_decay
+            options.optim,
+            lr=optimizer.lr,
+            muon_lr=optimizer.muon_lr if optimizer.kind == "muon" else None,
+            weight_decay=optimizer.weight_decay,
         ),
         train=replace(options.train, batch_tokens=plan.tokens_per_step, micro_batch=plan.micro_batch),
     )  # fmt: skip

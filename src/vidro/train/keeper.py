@@ -46,10 +46,10 @@ class RunKeeper:
             state.step,
             config=to_hf_config(self.model.config, self.tokenizer),
             model=to_hf_tensors(self.model.state_dict(), self.model.config),
-            optimizer={**self.optimizer.tensors(), **random_states()},
+            optimizer={**self.optimizer.tensors(), **random_states(self.model.head.weight.device)},
             state={"kind": kind, "loop": state.to_json(), "facts": self.facts},
-            # A landing may publish a model that an uninterrupted run would not; a resume puts this one back.
-            best=root if kind == "pre-landing" and root.exists() else None,
+            # What is published later may never be published by a run that goes on from here: a resume puts this back.
+            best=root if root.exists() else None,
         )
         protect = {step for step in (state.pre_decay_step, state.landing_step) if step is not None}
         prune_checkpoints(self.path, keep=self.keep, protect=protect)
@@ -71,8 +71,9 @@ class RunKeeper:
         own = from_hf_tensors(checkpoint.model, self.model.config)
         self.model.load_state_dict(own)
         self.optimizer.load(checkpoint.optimizer)
-        set_random_states(checkpoint.optimizer)
+        set_random_states(checkpoint.optimizer, self.model.head.weight.device)
         state = LoopState.from_json(checkpoint.state["loop"])
+        state.landing_step = None
         if (checkpoint.path / BEST).exists():
             with atomic_path(self.path / "model.safetensors") as temporary:
                 shutil.copyfile(checkpoint.path / BEST, temporary)
@@ -80,16 +81,22 @@ class RunKeeper:
         return state
 
 
-def random_states() -> dict[str, Tensor]:
+def random_states(device: torch.device) -> dict[str, Tensor]:
     """States of the generators that dropout draws from, as tensors."""
     states = {"rng.cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["rng.cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        states["rng.device"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["rng.device"] = torch.mps.get_rng_state()
     return states
 
 
-def set_random_states(tensors: dict[str, Tensor]) -> None:
+def set_random_states(tensors: dict[str, Tensor], device: torch.device) -> None:
     """Take over saved generator states."""
     torch.set_rng_state(tensors["rng.cpu"])
-    if "rng.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["rng.cuda"])
+    if "rng.device" not in tensors:
+        return
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["rng.device"], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(tensors["rng.device"])

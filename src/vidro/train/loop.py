@@ -22,6 +22,7 @@ from vidro.train.step import Batch, LossFunction, LossScaler, StepReport, StepSe
 from vidro.train.stop import StopSignal
 from vidro.train.watch import Watch
 
+NOT_FINITE = "What was saved is not lost: start from a kept step with --from NAME@STEP and a lower --lr and --muon-lr."
 LANDING_S = 20.0  # the decay after the first Ctrl-C lasts at most this long; looking and saving come on top
 LANDING_SHARE = 0.1  # … and at most this share of the time trained so far
 
@@ -186,8 +187,7 @@ class Loop:
                 scaler=self.state.scaler,
             )
         except TrainingError as problem:
-            hint = "Nothing that was saved is lost: go on from the last checkpoint, with a lower --lr and --muon-lr."
-            raise TrainingError(problem.what, where=f"step {self.state.step + 1}", hint=hint) from None
+            raise TrainingError(problem.what, where=f"step {self.state.step + 1}", hint=NOT_FINITE) from None
 
     def _look_around(self) -> None:
         """Evaluate, sample, probe and save when their time has come; always after, never during, a step."""
@@ -286,6 +286,9 @@ class Loop:
         """One look at the validation loss: best so far? turned up? said, published."""
         state = self.state
         look = self.task.evaluate(self.model)
+        nats = look["nats_per_token"]
+        if not math.isfinite(nats):
+            raise TrainingError(f"the validation loss became {nats}", where=f"step {state.step}", hint=NOT_FINITE)
         state.last_look, state.last_look_step = look, state.step
         tokens = state.step * self.settings.tokens_per_step
         state.elapsed_s = self.clock() - self._segment_started
@@ -299,7 +302,6 @@ class Loop:
             full=False,
             **look,
         )
-        nats = look["nats_per_token"]
         train_nats = state.pending_nats / state.pending_steps if state.pending_steps else state.last_train_nats
         if state.watch.observe(state.step, nats, train_nats):
             self.events.emit("best", step=state.step, nats_per_token=nats)

@@ -1,7 +1,7 @@
 """What this machine can do, measured: threads, memory, and the peak of its matrix multiplication.
 
-The peak is the median of several 2048³ fp32 products, interleaved with the training steps, because shared machines
-change speed by the second. Not here: what follows from it (`defaults`).
+The peak is the median of several 2048³ products in the precision of training, taken between the training steps,
+because shared machines change speed by the second. Not here: what follows from it (`defaults`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,15 @@ FIRST_S = 0.25  # what one measurement may take
 class MatmulPeak:
     """Collects measurements; `flops_per_s` is their median, or None before the first."""
 
-    def __init__(self, device: torch.device, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.device = device
+        self.dtype = dtype
         self.clock = clock
         self.samples: list[float] = []
         self.spent_s = 0.0
@@ -35,7 +42,7 @@ class MatmulPeak:
         if not self.samples:
             generator = torch.Generator().manual_seed(0)
             self._left, self._right = (
-                torch.randn(PEAK_SIZE, PEAK_SIZE, generator=generator).to(self.device) for _ in range(2)
+                torch.randn(PEAK_SIZE, PEAK_SIZE, generator=generator).to(self.device, self.dtype) for _ in range(2)
             )
             torch.mm(self._left, self._right)  # the first product wakes the threads
         self._wait()

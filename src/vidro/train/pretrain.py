@@ -11,20 +11,35 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vidro.checkpoint.huggingface import from_hf_config, read_model, write_model
-from vidro.checkpoint.run import OpenedRun, create_run, load_tokenizer, lock_run, read_record, safe_stem
-from vidro.checkpoint.training_state import Checkpoint, load_checkpoint, newest_complete
-from vidro.config.load import from_dict, leaves, read_toml, to_dict, to_toml
-from vidro.config.schema import PretrainOptions
-from vidro.core.errors import CheckpointError, RunError
+from vidro.checkpoint.run import (
+    OpenedRun,
+    create_run,
+    load_tokenizer,
+    lock_run,
+    read_record,
+    safe_stem,
+    write_record,
+)
+from vidro.checkpoint.training_state import (
+    Checkpoint,
+    drop_after,
+    load_checkpoint,
+    newest_complete,
+    rewrite_state,
+    sweep,
+)
+from vidro.config.load import from_dict, leaves, read_settings, the_budget, to_dict, to_toml
+from vidro.config.schema import BudgetOptions, DataOptions, PretrainOptions
+from vidro.core.errors import CheckpointError, RunError, UsageError
 from vidro.core.events import EventStream, JsonlSink, Sink
-from vidro.core.files import read_json, write_text_atomic
+from vidro.core.files import read_json, sha256_file, write_text_atomic
 from vidro.data.documents import STDIN
 from vidro.data.foreign import is_shards
 from vidro.data.prepare import Prepared, prepare
@@ -34,11 +49,11 @@ from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
 from vidro.train.conclude import conclude
-from vidro.train.defaults import Plan, TextFacts, check_budget, inherited_shape, make_plan, resolved
+from vidro.train.defaults import Plan, TextFacts, inherited_shape, make_plan, resolved, trains_bpe
 from vidro.train.machine import settled
 from vidro.train.parent import measure, parents_text
 from vidro.train.stop import StopSignal
-from vidro.train.vocabulary import make_tokenizer, tokenizer_of_shards
+from vidro.train.vocabulary import check_inherited, make_tokenizer, tokenizer_of_shards
 
 Clock = Callable[[], float]
 
@@ -95,7 +110,8 @@ def set_up(
 
     Raises DataError for a text and UsageError for settings that cannot be used.
     """
-    check_budget(options.budget)
+    the_budget(options.budget)
+    options = replace(options, data=lasting_val(options.data))
     text = source if is_shards(source) else open_source(source, options.data, cache_dir=cache_dir)
     notes: list[str] = []
     shape = None
@@ -103,6 +119,7 @@ def set_up(
         tokenizer = load_tokenizer(parent)
         config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
         shape = inherited_shape(options.model, config)
+        check_inherited(options.data, tokenizer)
     elif isinstance(text, TextSource):
         tokenizer, notes = make_tokenizer(text, options.data, say=say)
     else:
@@ -116,7 +133,11 @@ def set_up(
         check_prompt([tokenizer.eot_id, *tokenizer.encode(prompt)], plan.model.context_length)
     return Setup(
         source=lasting(source, text),
-        options=resolved(options, plan),
+        options=resolved(
+            options,
+            plan,
+            own_vocabulary=parent is None and isinstance(text, TextSource) and trains_bpe(options.data),
+        ),
         plan=plan,
         tokenizer=tokenizer,
         prepared=prepared,
@@ -129,6 +150,18 @@ def lasting(source: str, text: str | TextSource) -> str:
     if source == STDIN and isinstance(text, TextSource):
         return str(text.files[0].path.resolve())
     return str(Path(source).resolve()) if Path(source).exists() else source
+
+
+def lasting_val(data: DataOptions) -> DataOptions:
+    """The validation text as a resume from another folder can find it."""
+    if data.val is None or not Path(data.val).exists():
+        return data
+    return replace(data, val=str(Path(data.val).resolve()))
+
+
+def val_checksum(data: DataOptions) -> str | None:
+    """SHA-256 of a validation text of its own, where it is one file."""
+    return sha256_file(Path(data.val)) if data.val is not None and Path(data.val).is_file() else None
 
 
 def pretrain(
@@ -156,19 +189,23 @@ def pretrain(
         say=lambda message: listeners.emit("note", message=message),
     )
     path = create_run(runs_dir, safe_stem(setup.prepared.name), out=out, overwrite=overwrite)
-    with lock_run(path):
+    with lock_run(path), settled(options.train.threads):  # before the first tensor: threads inherit what they find
         torch.manual_seed(options.train.seed)
-        model = Transformer(setup.plan.model) if parent is None else _parent_model(parent, setup.plan)
-        write_text_atomic(path / "run.toml", _run_toml(setup))
         facts = RunFacts(
             source=setup.source,
             source_sha256=setup.prepared.source_sha256,
+            val_sha256=val_checksum(setup.options.data),
+            tokenizer=setup.tokenizer.fingerprint,
+            budget=to_dict(options.budget),
         )
+        model = Transformer(setup.plan.model) if parent is None else _parent_model(parent, setup.plan)
         if parent is not None:
+            began = around.clock()
             texts, note = parents_text(parent.path, setup.tokenizer, cache_dir=around.cache_dir)
             setup = setup if note is None else replace(setup, notes=(*setup.notes, note))
             before = measure(model, setup.prepared, texts, setup.tokenizer)
-            facts = replace(facts, parent=str(parent.path.resolve()), before=before)
+            facts = replace(facts, parent=str(parent.path.resolve()), before=before, before_s=around.clock() - began)
+        write_text_atomic(path / "run.toml", _toml_text(setup.source, setup.options))
         return _train(path, setup, facts, model=model, around=around)
 
 
@@ -186,40 +223,58 @@ def resume(
     """
     if not (path / "run.toml").is_file():
         raise RunError("there is no run to go on with", where=path, hint="Start it with vidro pretrain FILE.")
-    options = read_settings(path)
+    options = read_settings(path / "run.toml")
     _check_unchanged(path, options, said or {})
     with lock_run(path):
         checkpoint, notes = _checkpoint_to_continue(path, more=more is not None)
-        facts = RunFacts(**checkpoint.state["facts"])
         if more is not None:
-            options = _prolong(options, more)
-            facts = replace(facts, training_s=None if facts.training_s is None else facts.training_s + 60 * more)
+            checkpoint = _prolong(path, checkpoint, options, more)
+        facts = RunFacts(**checkpoint.state["facts"])
+        budget = from_dict(BudgetOptions, facts.budget if facts.budget is not None else {})
+        if budget != options.budget:  # the checkpoint decides; a kill may have come before run.toml was written
+            options = replace(options, budget=budget)
             write_text_atomic(path / "run.toml", _toml_text(facts.source, options))
-        tokenizer = Tokenizer.load(path)
-        prepared = prepare(
-            facts.source, tokenizer, cache_dir=around.cache_dir, options=options.data, processes=around.processes
-        )
-        if prepared.source_sha256 != facts.source_sha256:
+        drop_after(path / "checkpoints", checkpoint.state["loop"]["step"])
+        with settled(facts.threads):
+            setup = _setup_again(path, options, facts, checkpoint, around=around, notes=notes)
+            model = Transformer(setup.plan.model)
+            return _train(path, setup, facts, model=model, around=around, checkpoint=checkpoint)
+
+
+def _setup_again(
+    path: Path,
+    options: PretrainOptions,
+    facts: RunFacts,
+    checkpoint: Checkpoint,
+    *,
+    around: Surroundings,
+    notes: list[str],
+) -> Setup:
+    """The setup of a run that goes on; raises RunError when its text or its tokenizer is not what it was."""
+    tokenizer = Tokenizer.load(path)
+    if tokenizer.fingerprint != facts.tokenizer:
+        hint = "Put the old tokenizer.json back."
+        raise RunError("its tokenizer has changed since this run began", where=path, hint=hint)
+    prepared = prepare(
+        facts.source, tokenizer, cache_dir=around.cache_dir, options=options.data, processes=around.processes
+    )
+    for name, now, then in (
+        (facts.source, prepared.source_sha256, facts.source_sha256),
+        (options.data.val, val_checksum(options.data), facts.val_sha256),
+    ):
+        if now != then:
             hint = "Put the old text back, or start a new run with --from."
-            raise RunError(f"{facts.source} has changed since this run began", where=path, hint=hint)
-        shape = from_hf_config(read_json(path / "config.json", error=CheckpointError))
-        shape = replace(shape, dropout=options.model.dropout)
-        text = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
-        setup = Setup(
-            source=facts.source,
-            options=options,
-            plan=make_plan(options, text, shape=shape),
-            tokenizer=tokenizer,
-            prepared=prepared,
-            notes=tuple(notes),
-        )
-        model = Transformer(setup.plan.model)
-        return _train(path, setup, facts, model=model, around=around, checkpoint=checkpoint)
-
-
-def read_settings(path: Path) -> PretrainOptions:
-    """The resolved settings of a run. Raises UsageError when ``run.toml`` is missing or damaged."""
-    return from_dict(PretrainOptions, read_toml(path / "run.toml"), where=path / "run.toml")
+            raise RunError(f"{name} has changed since this run began", where=path, hint=hint)
+    shape = from_hf_config(read_json(checkpoint.path / "config.json", error=CheckpointError))
+    text = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
+    return Setup(
+        source=facts.source,
+        options=options,
+        plan=make_plan(options, text, shape=replace(shape, dropout=options.model.dropout)),
+        tokenizer=tokenizer,
+        prepared=prepared,
+        notes=tuple(notes),
+    )
 
 
 def _train(
@@ -239,9 +294,8 @@ def _train(
             samples(event)
 
     events = EventStream([sink, to_samples, *around.sinks], clock=around.clock)
-    threads = setup.options.train.threads if facts.threads is None else facts.threads
     try:
-        with StopSignal(around.on_landing) as stop, settled(threads):
+        with StopSignal(around.on_landing) as stop:
             if checkpoint is None:
                 write_model(path, model, setup.tokenizer)
             run = assemble(
@@ -254,7 +308,8 @@ def _train(
         sink.close()
         samples.close()
     assert state.reason is not None
-    return PretrainResult(path=path, reason=state.reason, signum=stop.signum, results=results)
+    signum = stop.signum if state.reason == "landed" else None  # a signal after the last step stopped nothing
+    return PretrainResult(path=path, reason=state.reason, signum=signum, results=results)
 
 
 def _parent_model(parent: OpenedRun, plan: Plan) -> Transformer:
@@ -264,10 +319,6 @@ def _parent_model(parent: OpenedRun, plan: Plan) -> Transformer:
     other = Transformer(plan.model)  # the same shape with another dropout
     other.load_state_dict(model.state_dict())
     return other
-
-
-def _run_toml(setup: Setup) -> str:
-    return _toml_text(setup.source, setup.options)
 
 
 def _toml_text(source: str, options: PretrainOptions) -> str:
@@ -292,6 +343,7 @@ def _checkpoint_to_continue(path: Path, *, more: bool) -> tuple[Checkpoint, list
     """The newest whole checkpoint (for `more`: the one before the decay), and what was wrong with newer ones."""
     finished = read_record(path).get("status") == "finished"
     directory = path / "checkpoints"
+    sweep(directory)
     if more and not finished:
         raise RunError("--more prolongs a finished run", where=path, hint="This one is not: continue it with --resume.")
     if finished and not more:
@@ -317,10 +369,28 @@ def _checkpoint_to_continue(path: Path, *, more: bool) -> tuple[Checkpoint, list
     return checkpoint, notes
 
 
-def _prolong(options: PretrainOptions, more: float) -> PretrainOptions:
-    kind = check_budget(options.budget)
-    longer = getattr(options.budget, kind) + more
-    return replace(options, budget=replace(options.budget, **{kind: type(getattr(options.budget, kind))(longer)}))
+def _prolong(path: Path, checkpoint: Checkpoint, options: PretrainOptions, more: float) -> Checkpoint:
+    """Move the end of a finished run: its checkpoint from before the decay gets the new budget.
+
+    The order makes a kill harmless: first the record says that the run goes on, last the checkpoint carries the new
+    budget; between the two, a resume ends the run again as it was.
+    """
+    kind = the_budget(options.budget)
+    before = getattr(options.budget, kind)
+    if isinstance(before, int) and more != int(more):
+        raise UsageError(f"{more} is not a whole number of {kind}", where="more")
+    facts = RunFacts(**checkpoint.state["facts"])
+    longer = replace(
+        facts,
+        budget={kind: type(before)(before + more)},
+        training_s=None if facts.training_s is None else facts.training_s + 60 * more,
+        warmup=0.0,  # it is over, and must not begin anew because the whole has become longer
+    )
+    record = {name: value for name, value in read_record(path).items() if name not in ("files", "format_version")}
+    write_record(path, {**record, "status": "training"})
+    drop_after(path / "checkpoints", checkpoint.state["loop"]["step"])
+    config = read_json(checkpoint.path / "config.json", error=CheckpointError)
+    return rewrite_state(checkpoint, config, {**checkpoint.state, "facts": asdict(longer)})
 
 
 def exit_code(result: PretrainResult) -> int:

@@ -5,8 +5,8 @@ Not here: the loop (`loop`), reading and tokenizing (`data`), what is measured (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ class TextTask:
     copies: CopyIndex
     probes: ProbeRecorder
     compiled: bool
+    autocast: Callable[[], AbstractContextManager]
 
     def batch(self, step: int) -> Batch:
         """The rows of optimizer step `step`, counted from 0."""
@@ -84,7 +85,7 @@ class TextTask:
 
     @contextmanager
     def looking(self, model: Transformer) -> Iterator[None]:
-        """Evaluation mode without gradients; compiled blocks run as written, since looks have many shapes."""
+        """At rest, in the precision of training; compiled blocks run as written, since looks have many shapes."""
         eager = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
-        with at_rest(model), eager:
+        with at_rest(model), self.autocast(), eager:
             yield

@@ -52,3 +52,14 @@ def tokenizer_of_shards(folder: Path, data: DataOptions) -> Tokenizer:
         hint = "Name the tokenizer that made them with --tokenizer FILE."
         raise UsageError("there is no tokenizer.json beside these tokens", where=folder, hint=hint)
     return Tokenizer.load(folder)
+
+
+def check_inherited(data: DataOptions, tokenizer: Tokenizer) -> None:
+    """Raise UsageError for a setting that asks for another tokenizer than the one that ``--from`` keeps."""
+    hint = "--from keeps the tokenizer of the run it starts from: leave it out."
+    if data.vocab_size is not None and data.vocab_size != tokenizer.vocab_size:
+        raise UsageError(f"{data.vocab_size} is not its {tokenizer.vocab_size}", where="vocab-size", hint=hint)
+    if data.tokenizer is not None and data.tokenizer != tokenizer.kind:
+        raise UsageError(f"{data.tokenizer} is not its {tokenizer.kind}", where="tokenizer", hint=hint)
+    if data.unk and tokenizer.kind not in ("words", "chars"):
+        raise UsageError(f"its tokenizer {tokenizer.kind} has no unknown words", where="unk", hint=hint)
