@@ -214,21 +214,20 @@ def test_a_sample_prompt_longer_than_the_context(refused: Refused) -> None:
         ("runs lst", "there is no command 'vidro runs lst'. Did you mean list?"),
         ("pretrain book.txt --step 3", "there is no flag --step. Did you mean --steps?"),
         ("generate s Once --temprature 1", "there is no flag --temprature. Did you mean --temperature?"),
-        (
-            "pretrain book.txt --steps 3 --minutes 1",
-            "--minutes and --steps contradict each other. Say one of --minutes",
-        ),
-        (
-            "pretrain book.txt --tokens 3 --epochs 1",
-            "--tokens and --epochs contradict each other. Say one of --minutes",
-        ),
-        ("pretrain book.txt", "how long to train is not said. Say one of --minutes, --tokens, --steps, --epochs"),
         ("pretrain book.txt --config my.toml", "my.toml: unknown key optim.warm_up. Did you mean warmup?"),
     ],
 )
 def test_unknown_words_and_budgets(command: str, expected: str, desk: Path, refused: Refused) -> None:
     (desk / "my.toml").write_text("[budget]\nsteps = 3\n[optim]\nwarm_up = 0.1\n", encoding="utf-8")
     assert refused(*command.split()).startswith(expected)
+
+
+@pytest.mark.parametrize("budgets", [[], ["--steps", "--minutes"], ["--tokens", "--epochs"]])
+def test_exactly_one_budget(budgets: list[str], refused: Refused) -> None:
+    line = refused("pretrain", "book.txt", *(word for flag in budgets for word in (flag, "3")))
+    what, hint = line.split("Say one of ")
+    assert all(flag in what for flag in budgets)
+    assert all(flag in hint for flag in ("--minutes", "--tokens", "--steps", "--epochs"))
 
 
 def test_an_unknown_keyword_in_python(desk: Path) -> None:

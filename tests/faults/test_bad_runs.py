@@ -180,7 +180,6 @@ def test_an_altered_tokenizer_is_never_used(desk: Path, refused: Refused) -> Non
     assert "tokenizer.json" in refused("pretrain", "--resume", "s")
 
 
-@pytest.mark.xfail(strict=True, reason="a resume reads the root's config.json, not the checkpoint's own")
 def test_a_resume_does_not_need_the_roots_config(desk: Path, works: Works) -> None:
     cut(desk / "runs" / "s" / "config.json")
     works("pretrain", "--resume", "s")
