@@ -27,7 +27,7 @@ TABLE = {
     "pretrain book.txt other.txt --steps 3": (
         f"there is one argument too many: 'other.txt'. Put quotes around a text. {SEE}"
     ),
-    "generate last '-5 degrees'": "'-5 degrees' looks like a flag. Put -- before a text that begins with a dash.",
+    "generate last '-5 degrees'": "a text that begins with a dash looks like a flag. Put -- before it.",
     "generate": "RUN is missing. See vidro generate --help.",
     "evaluate last": "--text is missing. See vidro evaluate --help.",
     "evaluate --text book.txt": "RUN is missing. For example last; see vidro runs list.",

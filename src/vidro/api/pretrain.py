@@ -104,13 +104,14 @@ def _check_new(source: str | None, where: RunOptions, options: PretrainOptions) 
     the_budget(options.budget)
 
 
-def look_ahead(wish: Request, *, cache_dir: Path, say: Callable[[str], None]) -> Setup:
+def look_ahead(wish: Request, *, cache_dir: Path, say: Callable[[str], None], processes: int = 1) -> Setup:
     """Everything that is decided before training, without training: text read, tokenizer and plan made."""
     from vidro.train.pretrain import set_up
 
     if wish.source is None:
         raise UsageError("a resumed run has nothing left to plan", hint="Look at it with vidro runs show.")
-    return set_up(wish.source, wish.options, cache_dir=cache_dir, parent=_parent(wish), say=say)
+    parent = _parent(wish)
+    return set_up(wish.source, wish.options, cache_dir=cache_dir, processes=processes, parent=parent, say=say)
 
 
 def carry_out(
@@ -120,8 +121,12 @@ def carry_out(
     sinks: tuple[Sink, ...] = (),
     on_landing: Callable[[], None] | None = None,
     age_s: float = 0.0,
+    processes: int = 1,
 ) -> PretrainResult:
-    """Train. `age_s` seconds of a budget in minutes are used already (the imports of this process, say)."""
+    """Train. `age_s` seconds of a budget in minutes are used already (the imports of this process, say).
+
+    `processes` may cut a large text into tokens; more than one only in a program that can be started anew.
+    """
     from vidro.checkpoint.run import resolve_run
     from vidro.train import pretrain as training
 
@@ -136,6 +141,7 @@ def carry_out(
             sinks=(*sinks, loggers),
             started_s=time.monotonic() - age_s,
             on_landing=on_landing,
+            processes=processes,
         )
         if where.resume is not None:
             assert path is not None

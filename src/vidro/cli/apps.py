@@ -104,7 +104,7 @@ def mistake(problem: cyclopts.CycloptsError, app: App) -> UsageError:
     if isinstance(problem, wrong.UnknownOptionError):
         said = (problem.token.keyword or problem.token.value).split("=")[0]
         if " " in said:
-            return UsageError(f"{said!r} looks like a flag", hint="Put -- before a text that begins with a dash.")
+            return UsageError("a text that begins with a dash looks like a flag", hint="Put -- before it.")
         known = {flag for argument in problem.argument_collection for flag in argument.names if flag.startswith("--")}
         near = did_you_mean(said, known)
         return UsageError(f"there is no flag {said}", hint=near if near.startswith("Did") else see)

@@ -44,12 +44,18 @@ def train(wish: Request, *, json: bool) -> int:
     from vidro.cli.places import cache_dir
     from vidro.cli.progress import show_progress
     from vidro.cli.terminal import print_json
-    from vidro.train.machine import process_age_s
-    from vidro.train.pretrain import exit_code
 
     with show_progress() as progress:
+        from vidro.train.machine import physical_threads, process_age_s
+        from vidro.train.pretrain import exit_code  # loads torch, while the display says so
+
         result = carry_out(
-            wish, cache_dir=cache_dir(), sinks=(progress,), on_landing=progress.landing, age_s=process_age_s()
+            wish,
+            cache_dir=cache_dir(),
+            sinks=(progress,),
+            on_landing=progress.landing,
+            age_s=process_age_s(),
+            processes=physical_threads(),
         )
     if json:
         print_json({"run": result.path, "reason": result.reason, **result.results})
@@ -69,8 +75,9 @@ def show_plan(wish: Request, *, json: bool) -> int:
     from vidro.cli.terminal import note, print_json
     from vidro.config.load import to_dict, to_toml
     from vidro.model.count import count
+    from vidro.train.machine import physical_threads
 
-    setup = look_ahead(wish, cache_dir=cache_dir(), say=note)
+    setup = look_ahead(wish, cache_dir=cache_dir(), say=note, processes=physical_threads())
     for message in setup.notes:
         note(message)
     size = count(setup.plan.model)
