@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,11 +104,12 @@ def write_live(run: Run, prompt: str, sampling: dict[str, Any]) -> int:
     options = sampling_options(sampling)
     if options.seed is None and not is_greedy(options):
         options = replace(options, seed=fresh_seed())
-    pieces = run.pieces(prompt, options)
+    pieces = iter(run.pieces(prompt, options))
+    started, n_tokens = time.perf_counter(), 0
+    first = [piece for piece in (next(pieces, None),) if piece is not None]  # mistakes come before anything is printed
     styled = sys.stdout.isatty()
     print(f"\x1b[1m{prompt}\x1b[0m" if styled else prompt, end="", flush=True)
-    started, n_tokens = time.perf_counter(), 0
-    for piece in pieces:
+    for piece in itertools.chain(first, pieces):
         n_tokens += 1
         print(visible(piece.text) if styled else piece.text, end="", flush=True)
     print(flush=True)

@@ -237,6 +237,17 @@ def epochs(number: float) -> str:
     return f"{number:.2f} epochs" if number < 1 else f"{number:.3g} epochs"
 
 
+def human_perplexity(value: float | None) -> str:
+    """Perplexity in three digits; None is how a log says infinite.
+
+    >>> human_perplexity(1.4068), human_perplexity(1234.5), human_perplexity(None)
+    ('1.41', '1,234', 'infinite')
+    """
+    if value is None:
+        return "infinite"
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
 def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
     """What was reached, where the pictures are, and what to do next. `facts`: the last event of each kind."""
     end = facts.get("end")
@@ -247,10 +258,9 @@ def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
         f"{end['steps']:,} steps, {human_count(end['tokens'])} tokens, {epochs(end['epochs'])}, "
         f"{human_time(60 * end['minutes'])}."
     )
-    perplexity = "infinite" if end["val_perplexity"] is None else f"{end['val_perplexity']:.1f}"
     lines.append(
         f"On the validation text: {end['val_nats_per_token']:.3f} nats per token, {end['val_bits_per_byte']:.3f} bits "
-        f"per byte, perplexity {perplexity} (the model of step {end['best_step']:,})."
+        f"per byte, perplexity {human_perplexity(end['val_perplexity'])} (the model of step {end['best_step']:,})."
     )
     picture = path / "plots" / "loss.png"
     if picture.is_file():

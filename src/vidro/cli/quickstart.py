@@ -27,6 +27,7 @@ MINUTES = 2.0
 TEXT_BYTES = 2_000_000
 TEXT_SEED = 1
 BETWEEN = "\n<|endoftext|>\n"  # a line of its own between two stories: each is a document
+STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
 
@@ -143,10 +144,10 @@ def write_samples(run: Run) -> list[dict[str, str]]:
     heading("It writes", "The same beginnings always give the same text, because the seed is fixed.")
     samples = []
     for prompt in PROMPTS:
-        text = run.generate(prompt, seed=7, max_tokens=80)
+        text = run.generate(prompt, seed=7, max_tokens=STORY_TOKENS)
         samples.append({"prompt": prompt, "text": text})
-        for line in textwrap.wrap(visible(f"{prompt}{text}".replace("\n\n", " ¶ ")), 90):
-            note(f"  {line}")
+        for paragraph in visible(prompt + text).split("\n\n"):
+            note(textwrap.fill(paragraph, 90, initial_indent="  ", subsequent_indent="  "))
         note("")
     return samples
 

@@ -132,8 +132,13 @@ RESULTS = {
 def summary(path: Path) -> dict[str, Any]:
     """What a table shows of a run, as plain values; None for what is not known yet."""
     from vidro.checkpoint.run import read_record
+    from vidro.core.errors import RunError
 
-    record = read_record(path)
+    try:
+        record = read_record(path)
+    except RunError as problem:  # said, and the other runs are listed all the same
+        note(str(problem))
+        record = {"status": "damaged"}
     data, model, results = (record.get(name, {}) for name in ("data", "model", "results"))
     return {
         "run": path.name,
