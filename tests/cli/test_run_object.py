@@ -301,6 +301,20 @@ def test_a_run_that_was_cut_short_is_called_stopped(tmp_path: Path) -> None:
     assert status(tmp_path, {"status": "landed"}) == "landed"
 
 
+def test_a_damaged_record_does_not_hide_the_other_runs(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, record in (("a-1", "{"), ("b-1", None)):
+        (desk / "runs" / name).mkdir(parents=True)
+        (desk / "runs" / name / "run.toml").touch()
+        if record is not None:
+            (desk / "runs" / name / "vidro.json").write_text(record, encoding="utf-8")
+    assert main(["runs", "list", "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = {run["run"]: run["status"] for run in json.loads(out)["runs"]}
+    assert found == {"a-1": "damaged", "b-1": "stopped"}
+    assert "a-1" in err
+    assert "not valid JSON" in err
+
+
 def test_rm_asks(desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a-1", "b-1"):
         (desk / "runs" / name).mkdir(parents=True)

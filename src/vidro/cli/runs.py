@@ -134,11 +134,11 @@ def summary(path: Path) -> dict[str, Any]:
     from vidro.checkpoint.run import read_record
     from vidro.core.errors import RunError
 
+    record: dict[str, Any] = {"status": "damaged"}
     try:
         record = read_record(path)
     except RunError as problem:  # said, and the other runs are listed all the same
         note(str(problem))
-        record = {"status": "damaged"}
     data, model, results = (record.get(name, {}) for name in ("data", "model", "results"))
     return {
         "run": path.name,
