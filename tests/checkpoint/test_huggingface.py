@@ -275,7 +275,7 @@ def test_a_failed_write_leaves_the_old_weights(saved: Path, monkeypatch: pytest.
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vidro.checkpoint.huggingface.save_file", torn)
+    monkeypatch.setattr("vidro.checkpoint.huggingface.save_tensors", torn)
     with pytest.raises(KeyboardInterrupt):
         write_weights(saved, random_model(LLAMA))
     assert (saved / "model.safetensors").read_bytes() == before

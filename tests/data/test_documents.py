@@ -135,16 +135,12 @@ def test_a_missing_file_names_its_neighbour(tmp_path):
 
 
 def test_a_misspelt_corpus_is_recognised():
-    assert error("tinyshakespear") == (
-        "tinyshakespear: there is no such file or folder. Did you mean tinyshakespeare?"
-    )
+    assert error("tinyshakespear") == ("tinyshakespear: there is no such file or folder. Did you mean tinyshakespeare?")
 
 
 def test_a_corpus_that_is_not_there_yet_says_how_to_get_it(tmp_path):
     line = error("tinyshakespeare", cache_dir=tmp_path)
-    assert line == (
-        "the corpus tinyshakespeare is not on this machine yet. Get it: vidro data get tinyshakespeare"
-    )
+    assert line == ("the corpus tinyshakespeare is not on this machine yet. Get it: vidro data get tinyshakespeare")
 
 
 def test_empty_and_blank_files(tmp_path):

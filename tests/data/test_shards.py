@@ -27,9 +27,7 @@ def make(folder, *shards, vocab_size=300):
 
 
 def test_bytes_on_the_disk_are_little_endian_and_small(tmp_path):
-    manifest = write_shard(
-        tmp_path / "a", [np.array([1, 258, 299])], tokenizer_fingerprint=PRINT, vocab_size=300
-    )
+    manifest = write_shard(tmp_path / "a", [np.array([1, 258, 299])], tokenizer_fingerprint=PRINT, vocab_size=300)
     tokens, ends = side_paths(tmp_path / "a", "train")
     assert tokens.read_bytes() == b"\x01\x00\x02\x01\x2b\x01"
     assert ends.read_bytes() == b"\x03" + b"\0" * 7

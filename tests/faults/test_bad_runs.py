@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -168,7 +169,6 @@ def test_a_damaged_step_that_is_asked_for_by_name(desk: Path, refused: Refused) 
     assert "there is no checkpoint at step 5. Kept steps: 3, 6." in refused("evaluate", "s@5", "--text", "book.txt")
 
 
-@pytest.mark.xfail(strict=True, reason="an altered tokenizer.json is used although its checksum is known to be wrong")
 def test_an_altered_tokenizer_is_never_used(desk: Path, refused: Refused) -> None:
     path = desk / "runs" / "s" / "tokenizer.json"
     stored = json.loads(path.read_text(encoding="utf-8"))
@@ -185,19 +185,17 @@ def test_a_resume_does_not_need_the_roots_config(desk: Path, works: Works) -> No
     works("pretrain", "--resume", "s")
 
 
-@pytest.mark.xfail(strict=True, reason="--from falls back without a word")
 def test_from_a_damaged_run_says_what_it_uses(desk: Path, works: Works) -> None:
     alter(desk / "runs" / "s" / "model.safetensors")
     err = works("pretrain", "book.txt", "--from", "s", "--steps", "1", "--batch-tokens", "64", "--threads", "1")
     assert "using the checkpoint of step 6" in err
 
 
-@pytest.mark.xfail(strict=True, reason="one damaged record hides all other runs")
 def test_one_damaged_run_does_not_hide_the_others(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(desk / "runs" / "s", desk / "runs" / "t")
     cut(desk / "runs" / "s" / "vidro.json")
     assert main(["runs", "list"]) == 0
-    assert " t " in capsys.readouterr().out
+    assert re.search(r"^t +stopped|^t +landed|^t +finished", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_an_existing_run_directory(desk: Path, refused: Refused) -> None:

@@ -71,9 +71,7 @@ def test_shards_hold_exactly_the_documents_and_nothing_twice(dolma, tmp_path):
     files = str(dolma / "multiple_files" / "*.jsonl.gz")
     prepared = prepare(files, tokenizer, cache_dir=tmp_path, processes=2)
     texts = [record["text"] for path in sorted((dolma / "multiple_files").glob("*")) for record in raw(path)]
-    found = [
-        tokenizer.decode(ids.tolist()) for side in (prepared.train, prepared.val) for ids in side.documents()
-    ]
+    found = [tokenizer.decode(ids.tolist()) for side in (prepared.train, prepared.val) for ids in side.documents()]
     assert sorted(found) == sorted(texts)
     assert prepared.n_documents == 20
     assert prepared.train_bytes + prepared.val_bytes == sum(len(text.encode()) for text in texts)

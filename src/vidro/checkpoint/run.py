@@ -69,10 +69,11 @@ def create_run(runs_dir: Path, stem: str, *, out: Path | None, overwrite: bool) 
     """
     with storage_errors(out if out is not None else runs_dir):
         if out is not None:
-            if out.exists() and not out.is_dir():
-                raise RunError("this is a file, not a folder", where=out, hint="Choose another --out.")
+            check_place(out, overwrite=overwrite)
             if out.is_dir() and any(out.iterdir()):
-                _make_way(out, overwrite)
+                with lock_run(out):
+                    pass  # raises when a process is training there
+                remove_directory(out)
             out.mkdir(parents=True, exist_ok=True)
             return out
         runs_dir.mkdir(parents=True, exist_ok=True)
@@ -86,15 +87,17 @@ def create_run(runs_dir: Path, stem: str, *, out: Path | None, overwrite: bool) 
                 number += 1
 
 
-def _make_way(out: Path, overwrite: bool) -> None:
+def check_place(out: Path, *, overwrite: bool) -> None:
+    """Raise RunError when a run cannot be made at `out`: asked before the text is read, which may take long."""
+    if out.exists() and not out.is_dir():
+        raise RunError("this is a file, not a folder", where=out, hint="Choose another --out.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
     if not overwrite:
         hint = "Continue it with --resume, replace it with --overwrite, or choose another --out."
         raise RunError("this run directory exists already", where=out, hint=hint)
     if not is_run(out):
         raise RunError("--overwrite removes runs only, and this is not one", where=out, hint="Choose another --out.")
-    with lock_run(out):
-        pass  # raises when a process is training there
-    remove_directory(out)
 
 
 def safe_stem(name: str) -> str:
@@ -167,6 +170,8 @@ def open_run(ref: RunRef) -> OpenedRun:
         record = verify_root(ref.path)
         return OpenedRun(ref.path, ref.path, record["step"], record)
     except CheckpointError as problem:
+        if "tokenizer" in problem.what:  # no checkpoint can make up for it
+            raise
         path, notes = newest_complete(checkpoints)
         if path is None:
             hint = "The run was stopped before its first checkpoint; start it again."
@@ -187,6 +192,8 @@ def read_record(path: Path) -> dict[str, Any]:
     if not (path / RECORD).exists():
         return {}
     record = read_json(path / RECORD, error=CheckpointError)
+    if not isinstance(record, dict) or not {"files", "step"} <= record.keys():
+        raise CheckpointError(f"{RECORD} is not a run's record", where=path, hint="It was altered.")
     if record.get("format_version", 0) > FORMAT_VERSION:
         raise RunError("this run was written by a newer Vidro", where=path, hint="Update Vidro to open it.")
     return record
@@ -240,10 +247,15 @@ def load_model(opened: OpenedRun, device: str | torch.device = "cpu") -> Transfo
 
 
 def load_tokenizer(opened: OpenedRun) -> Tokenizer:
-    """The tokenizer of an opened run."""
+    """The tokenizer of an opened run. Raises CheckpointError when it is not the one the model was trained with."""
     from vidro.text.tokenizer import Tokenizer
 
-    return Tokenizer.load(opened.path)
+    tokenizer = Tokenizer.load(opened.path)
+    known = opened.record.get("tokenizer", {}).get("fingerprint")
+    if known is not None and tokenizer.fingerprint != known:
+        hint = "Put the old file back: with other ids the model reads and writes nonsense."
+        raise CheckpointError("tokenizer.json was altered", where=opened.path, hint=hint)
+    return tokenizer
 
 
 def versions() -> dict[str, str]:

@@ -12,8 +12,11 @@ from torch import Tensor
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None) -> None:
     """Write `tensors` to `path`. Raises OSError with the system's number, which the library hides in its message."""
+    path.touch()
+    mode = path.stat().st_mode  # the library makes files that only their owner can read
     try:
         save_file(tensors, path, metadata=metadata)
+        path.chmod(mode)
     except SafetensorError as problem:
         number = re.search(r"\(os error (\d+)\)", str(problem))
         if number is None:

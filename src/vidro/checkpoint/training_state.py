@@ -137,6 +137,8 @@ def _savable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def verify_checkpoint(path: Path) -> dict[str, Any]:
     """Check every file against the manifest and return the manifest. Raises CheckpointError naming the first fault."""
     manifest = read_json(path / MANIFEST, error=CheckpointError)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise CheckpointError(f"{MANIFEST} is not a manifest", where=path, hint="It was altered.")
     if manifest.get("format_version", 0) > FORMAT_VERSION:
         raise CheckpointError("this checkpoint was written by a newer Vidro", where=path, hint="Update Vidro.")
     for name, expected in manifest["files"].items():

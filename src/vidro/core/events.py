@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
+from vidro.core.errors import RunError
 from vidro.core.files import storage_errors
 
 Event = dict[str, Any]
@@ -72,8 +73,11 @@ def read_events(path: Path) -> list[Event]:
         return []
     events: list[Event] = []
     lines = path.read_bytes().split(b"\n")
-    for line in lines[:-1]:  # what follows the last line end is torn (or empty)
-        event = json.loads(line)
+    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end is torn (or empty)
+        try:
+            event = json.loads(line)
+        except ValueError:
+            raise RunError(f"line {number} is not valid JSON", where=path, hint="The file was altered.") from None
         if event["event"] == "resumed":
             events = _before(events, event["step"])
         events.append(event)

@@ -101,6 +101,13 @@ def remove_directory(path: Path) -> None:
         shutil.rmtree(hidden)
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Remove the half-written files that killed processes left beside their targets (`atomic_path`)."""
+    for left in directory.glob(".*.tmp"):
+        if left.is_file():
+            left.unlink()
+
+
 def free_bytes(path: Path) -> int:
     """Free space on the disk that holds `path` (or its nearest existing parent)."""
     while not path.exists():

@@ -124,9 +124,7 @@ def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def decode_blocks(
-    blocks: Iterable[bytes], *, where: object, encoding: str | None, report: ReadReport
-) -> Iterator[str]:
+def decode_blocks(blocks: Iterable[bytes], *, where: object, encoding: str | None, report: ReadReport) -> Iterator[str]:
     """Text of a stream of bytes: UTF-8, or `encoding`, or what a byte-order mark announces (counted); LF line ends.
 
     Raises DataError for a zero byte (binary file) and for bytes outside the encoding, with their offset.

@@ -167,9 +167,7 @@ def _json_units(item: InputFile, reading: Reading, report: ReadReport) -> Iterat
         yield from jsonl.line_chunks(chain([first] if first else [], blocks))
 
 
-def _text_documents(
-    blocks: Iterable[bytes], item: InputFile, reading: Reading, report: ReadReport
-) -> Iterator[str]:
+def _text_documents(blocks: Iterable[bytes], item: InputFile, reading: Reading, report: ReadReport) -> Iterator[str]:
     """A plain text, divided at lines that are exactly ``<|endoftext|>`` (the form of TinyStories)."""
     n_read = 0
 

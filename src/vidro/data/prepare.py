@@ -28,7 +28,7 @@ from vidro.data.shards import TokenShards
 from vidro.data.sources import InputFile, Source, find_inputs
 from vidro.data.split import TRAIN_SHARE, Split, SplitRule, cut_rule, hash_rule
 from vidro.data.survey import TextSource, digest, open_source
-from vidro.data.tokenizing import Tokenized, tokenize_files
+from vidro.data.tokenizing import Tokenized, check_numbers, tokenize_files
 from vidro.text.tokenizer import Tokenizer
 
 MOST_VERIFIED_BYTES = 4 << 30
@@ -126,6 +126,7 @@ def tokenize_source(
     Documents go to the validation side by their hash; a source that is one document is cut instead, and with
     ``options.val`` nothing is set apart (that text is given when training). Raises DataError.
     """
+    check_numbers(processes, shard)
     report = ReadReport()
     reading = Reading(options.encoding, options.skip_bad)
     files = find_inputs(source, report=report, cache_dir=cache_dir)

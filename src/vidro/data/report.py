@@ -78,7 +78,5 @@ class ReadReport:
 
 
 def _fill(sentence: str, n: int) -> str:
-    plurals = {
-        f"{word}s": word if n == 1 else f"{word}s" for word in ("text", "line", "document", "file", "page")
-    }
+    plurals = {f"{word}s": word if n == 1 else f"{word}s" for word in ("text", "line", "document", "file", "page")}
     return sentence.format(n=f"{n:,}", **plurals)

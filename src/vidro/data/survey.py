@@ -203,8 +203,6 @@ def _recall(path: Path | None) -> SurveyResult | None:
     try:
         saved = read_json(path, error=DataError)
         rule = SplitRule(saved["rule"]["kind"], saved["rule"]["cut"], int(saved["rule"]["limit"]))
-        return SurveyResult(
-            rule, saved["n_documents"], saved["train_bytes"], saved["val_bytes"], tuple(saved["notes"])
-        )
+        return SurveyResult(rule, saved["n_documents"], saved["train_bytes"], saved["val_bytes"], tuple(saved["notes"]))
     except (DataError, KeyError, TypeError, ValueError):
         return None  # a cache entry only: looked at again

@@ -111,7 +111,7 @@ def tokenize_files(
     Raises DataError for a file that cannot be read and for shards in `out_dir` made by another tokenizer or split,
     UsageError for an impossible `shard` or number of processes.
     """
-    _check_numbers(processes, shard)
+    check_numbers(processes, shard)
     result = Tokenized()
     jobs = [Job(item, out_dir / name) for item, name in zip(files, unique_names(files), strict=True)]
     result.stems = [job.stem for job in jobs]
@@ -135,7 +135,8 @@ def unique_names(files: Sequence[InputFile]) -> list[str]:
     return [item.name if counts[item.name] == 1 else f"{n:05d}-{item.name}" for n, item in enumerate(files)]
 
 
-def _check_numbers(processes: int, shard: tuple[int, int]) -> None:
+def check_numbers(processes: int, shard: tuple[int, int]) -> None:
+    """Raise UsageError for numbers of processes and shards that cannot be."""
     if processes < 1:
         raise UsageError(f"{processes} is not possible", where="processes", hint="It must be at least 1.")
     if not 0 <= shard[0] < shard[1]:

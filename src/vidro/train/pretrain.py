@@ -20,6 +20,7 @@ import torch
 from vidro.checkpoint.huggingface import from_hf_config, read_model, write_model
 from vidro.checkpoint.run import (
     OpenedRun,
+    check_place,
     create_run,
     load_tokenizer,
     lock_run,
@@ -39,7 +40,7 @@ from vidro.config.load import from_dict, leaves, read_settings, the_budget, to_d
 from vidro.config.schema import BudgetOptions, DataOptions, PretrainOptions
 from vidro.core.errors import CheckpointError, RunError, UsageError
 from vidro.core.events import EventStream, JsonlSink, Sink
-from vidro.core.files import read_json, sha256_file, write_text_atomic
+from vidro.core.files import read_json, remove_leftovers, sha256_file, write_text_atomic
 from vidro.data.documents import STDIN
 from vidro.data.foreign import is_shards
 from vidro.data.prepare import Prepared, prepare
@@ -179,6 +180,8 @@ def pretrain(
     Raises VidroError for anything that is wrong with the text, the settings or the place, before training begins,
     and TrainingError when the loss is not finite.
     """
+    if out is not None:
+        check_place(out, overwrite=overwrite)
     listeners = EventStream(around.sinks, clock=around.clock)
     setup = set_up(
         source,
@@ -200,6 +203,7 @@ def pretrain(
         )
         model = Transformer(setup.plan.model) if parent is None else _parent_model(parent, setup.plan)
         if parent is not None:
+            setup = replace(setup, notes=(*parent.notes, *setup.notes))
             began = around.clock()
             texts, note = parents_text(parent.path, setup.tokenizer, cache_dir=around.cache_dir)
             setup = setup if note is None else replace(setup, notes=(*setup.notes, note))
@@ -341,9 +345,14 @@ def _check_unchanged(path: Path, options: PretrainOptions, said: dict[str, Any])
 
 def _checkpoint_to_continue(path: Path, *, more: bool) -> tuple[Checkpoint, list[str]]:
     """The newest whole checkpoint (for `more`: the one before the decay), and what was wrong with newer ones."""
-    finished = read_record(path).get("status") == "finished"
+    try:
+        finished = read_record(path).get("status") == "finished"
+    except CheckpointError:  # torn or altered: the checkpoints, which are whole or not there, decide
+        finished = False
     directory = path / "checkpoints"
     sweep(directory)
+    for folder in (path, path / "probes"):
+        remove_leftovers(folder)
     if more and not finished:
         raise RunError("--more prolongs a finished run", where=path, hint="This one is not: continue it with --resume.")
     if finished and not more:
