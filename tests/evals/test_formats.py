@@ -43,8 +43,8 @@ def fits(value: Any, kind: str) -> bool:
     if kind == "true or false":
         return TYPES[kind](value)
     if kind.startswith("list of "):
-        inner = TYPES[kind.removeprefix("list of ").removesuffix("s")]
-        return isinstance(value, list) and all(inner(item) for item in value)
+        inner = kind.removeprefix("list of ").removesuffix("s")
+        return isinstance(value, list) and all(fits(item, inner) for item in value)
     return any(TYPES[part](value) for part in kind.split(" or "))
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None) -> None:
     """Write `tensors` to `path`. Raises OSError with the system's number, which the library hides in its message."""
+    from safetensors.torch import save_file  # here, so that listing runs does not wait for torch
+
     path.touch()
     mode = path.stat().st_mode  # the library makes files that only their owner can read
     try:

@@ -19,11 +19,9 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from vidro.checkpoint.tensors import save_tensors
 from vidro.core.errors import CheckpointError
@@ -36,6 +34,9 @@ from vidro.core.files import (
     sync_file,
     write_json_atomic,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MANIFEST = "manifest.json"
 BEST = "best.safetensors"
@@ -155,6 +156,8 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint after checking it whole. Raises CheckpointError."""
+    from safetensors.torch import load_file  # here, so that listing runs does not wait for torch
+
     verify_checkpoint(path)
     try:
         model = load_file(path / "model.safetensors")

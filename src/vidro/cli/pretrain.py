@@ -20,7 +20,7 @@ app = make_app(
         "vidro pretrain book.txt --minutes 10",
         "vidro pretrain books/ --epochs 3 --d-model 256 --n-layers 6",
         "vidro pretrain --resume last               go on after a stop",
-        "vidro pretrain --resume last --more 10     ten more minutes",
+        "vidro pretrain --resume last --more 10     its end ten minutes later",
         "vidro pretrain new.txt --from last --minutes 5",
     ),
 )

@@ -41,7 +41,9 @@ class VidroError(Exception):
 
     def __str__(self) -> str:
         line = self.what if self.where is None else f"{self.where}: {self.what}"
-        return line if self.hint is None else f"{line}. {self.hint}"
+        if self.hint is None:
+            return line
+        return f"{line} {self.hint}" if line.endswith(("?", "!")) else f"{line}. {self.hint}"
 
 
 def _rebuild(kind: type[VidroError], what: str, where: str | None, hint: str | None) -> VidroError:

@@ -72,8 +72,16 @@ class TextTask:
         samples = []
         for prompt, generation in zip(self.prompts, written, strict=True):
             copied = self.copies.copied(generation.text)
-            copy = {"copied_frac": round(copied.copied_frac, 4), "longest_copy_chars": copied.longest_chars}
-            samples.append({"prompt": prompt, "text": generation.text, "seed": generation.seed, **copy})
+            samples.append(
+                {
+                    "prompt": prompt,
+                    "text": generation.text,
+                    "seed": generation.seed,
+                    "copied_frac": round(copied.copied_frac, 4),
+                    "longest_copy_chars": copied.longest_chars,
+                    "copied_spans": [list(span) for span in copied.spans],
+                }
+            )
         return samples
 
     def probe(self, model: nn.Module, step: int, *, last: bool = False) -> None:
