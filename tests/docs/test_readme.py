@@ -15,6 +15,7 @@ import io
 import re
 import shlex
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,30 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text(len(name), 60_000), encoding="utf-8")
+    make_epub(tmp_path / "book.epub", text(3, 20_000))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIDRO_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+def make_epub(path: Path, story: str) -> None:
+    """The smallest book: one chapter, as the EPUB standard wants it wrapped."""
+    container = "urn:oasis:names:tc:opendocument:xmlns:container"
+    files = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": (
+            f'<container xmlns="{container}" version="1.0"><rootfiles><rootfile full-path="book.opf" '
+            'media-type="application/oebps-package+xml"/></rootfiles></container>'
+        ),
+        "book.opf": (
+            '<package xmlns="http://www.idpf.org/2007/opf" version="3.0"><manifest><item id="c" href="c.xhtml" '
+            'media-type="application/xhtml+xml"/></manifest><spine><itemref idref="c"/></spine></package>'
+        ),
+        "c.xhtml": f'<html xmlns="http://www.w3.org/1999/xhtml"><body><p>{story}</p></body></html>',
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
 
 
 def parse(command: str) -> inspect.BoundArguments | None:
