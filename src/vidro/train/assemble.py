@@ -17,7 +17,7 @@ import torch
 
 from vidro.checkpoint.run import versions
 from vidro.checkpoint.training_state import Checkpoint
-from vidro.config.schema import SamplingOptions
+from vidro.config.schema import ModelConfig, SamplingOptions
 from vidro.core.events import EventStream
 from vidro.data.shards import TokenShards
 from vidro.data.windows import TokenStream
@@ -126,14 +126,6 @@ def assemble(
         facts = replace(facts, threads=torch.get_num_threads(), **measure_budget(setup, facts, task, model, around))
     task.val = val_subset(setup, facts.val_windows, device)
     keeper.facts = asdict(facts)
-    peak = MatmulPeak(device, precision.dtype)
-    flops = count(plan.model).flops_per_token_train
-
-    def facts_of_speed(tokens_per_s: float, elapsed_s: float) -> dict[str, Any]:
-        best = peak.measure_seldom(elapsed_s)
-        frac = None if best is None else round(tokens_per_s * flops / best, 4)
-        return {"memory_bytes": memory_bytes(device), "peak_frac": frac}
-
     loop = Loop(
         model=model,
         optimizer=optimizer,
@@ -144,7 +136,7 @@ def assemble(
         events=events,
         clock=around.clock,
         stop=stop,
-        facts=facts_of_speed,
+        facts=speed_facts(plan.model, MatmulPeak(device, precision.dtype)),
     )
     notes = setup.notes if precision.note is None else (*setup.notes, precision.note)
     if setup.prepared.train_bytes > COPY_CHARS:
@@ -161,6 +153,18 @@ def assemble(
         unigram_nats=unigram_nats,
         precision=precision.name,
     )
+
+
+def speed_facts(model: ModelConfig, peak: MatmulPeak) -> Callable[[float, float], dict[str, Any]]:
+    """What a train event says beside its speed: (tokens/s, elapsed s) → memory in use and share of the peak."""
+    flops = count(model).flops_per_token_train
+
+    def facts(tokens_per_s: float, elapsed_s: float) -> dict[str, Any]:
+        best = peak.measure_seldom(elapsed_s)
+        frac = None if best is None else round(tokens_per_s * flops / best, 4)
+        return {"memory_bytes": memory_bytes(peak.device), "peak_frac": frac}
+
+    return facts
 
 
 def loop_settings(setup: Setup, facts: RunFacts, context: Callable[[], AbstractContextManager]) -> LoopSettings:

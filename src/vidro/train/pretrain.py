@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +24,14 @@ from vidro.checkpoint.run import (
     create_run,
     load_tokenizer,
     lock_run,
-    read_record,
     safe_stem,
-    write_record,
 )
-from vidro.checkpoint.training_state import (
-    Checkpoint,
-    drop_after,
-    load_checkpoint,
-    newest_complete,
-    rewrite_state,
-    sweep,
-)
-from vidro.config.load import from_dict, leaves, read_settings, the_budget, to_dict, to_toml
+from vidro.checkpoint.training_state import Checkpoint, drop_after
+from vidro.config.load import from_dict, read_settings, the_budget, to_dict, to_toml
 from vidro.config.schema import BudgetOptions, DataOptions, PretrainOptions
-from vidro.core.errors import CheckpointError, RunError, UsageError
+from vidro.core.errors import CheckpointError, RunError
 from vidro.core.events import EventStream, JsonlSink, Sink
-from vidro.core.files import read_json, remove_leftovers, sha256_file, write_text_atomic
+from vidro.core.files import read_json, sha256_file, write_text_atomic
 from vidro.data.documents import STDIN
 from vidro.data.foreign import is_shards
 from vidro.data.prepare import Prepared, prepare
@@ -50,6 +41,7 @@ from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
 from vidro.train.conclude import conclude
+from vidro.train.continuing import check_unchanged, checkpoint_to_continue, prolong
 from vidro.train.defaults import Plan, TextFacts, inherited_shape, make_plan, resolved, trains_bpe
 from vidro.train.machine import settled
 from vidro.train.parent import measure, parents_text
@@ -228,11 +220,11 @@ def resume(
     if not (path / "run.toml").is_file():
         raise RunError("there is no run to go on with", where=path, hint="Start it with vidro pretrain FILE.")
     options = read_settings(path / "run.toml")
-    _check_unchanged(path, options, said or {})
+    check_unchanged(path, options, said or {})
     with lock_run(path):
-        checkpoint, notes = _checkpoint_to_continue(path, more=more is not None)
+        checkpoint, notes = checkpoint_to_continue(path, more=more is not None)
         if more is not None:
-            checkpoint = _prolong(path, checkpoint, options, more)
+            checkpoint = prolong(path, checkpoint, options, more)
         facts = RunFacts(**checkpoint.state["facts"])
         budget = from_dict(BudgetOptions, facts.budget if facts.budget is not None else {})
         if budget != options.budget:  # the checkpoint decides; a kill may have come before run.toml was written
@@ -328,78 +320,6 @@ def _parent_model(parent: OpenedRun, plan: Plan) -> Transformer:
 def _toml_text(source: str, options: PretrainOptions) -> str:
     """All settings, resolved; the file can be given to --config."""
     return f"# vidro pretrain {source}: every setting, resolved; usable with --config\n{to_toml(to_dict(options))}"
-
-
-def _check_unchanged(path: Path, options: PretrainOptions, said: dict[str, Any]) -> None:
-    known = leaves(PretrainOptions)
-    for name, value in said.items():
-        section = known[name][0]
-        before = getattr(getattr(options, section), name) if section else getattr(options, name)
-        same = tuple(value) == before if isinstance(value, list | tuple) else value == before
-        if value is not None and not same:
-            flag = name.replace("_", "-")
-            hint = "Leave the flag out, or start a new run with --from."
-            made = f"without {flag}" if before is None else f"with {flag} {before}, not {value}"
-            raise RunError(f"this run was made {made}", where=path, hint=hint)
-
-
-def _checkpoint_to_continue(path: Path, *, more: bool) -> tuple[Checkpoint, list[str]]:
-    """The newest whole checkpoint (for `more`: the one before the decay), and what was wrong with newer ones."""
-    try:
-        finished = read_record(path).get("status") == "finished"
-    except CheckpointError:  # torn or altered: the checkpoints, which are whole or not there, decide
-        finished = False
-    directory = path / "checkpoints"
-    sweep(directory)
-    for folder in (path, path / "probes"):
-        remove_leftovers(folder)
-    if more and not finished:
-        raise RunError("--more prolongs a finished run", where=path, hint="This one is not: continue it with --resume.")
-    if finished and not more:
-        hint = "Prolong it with --more, or start a new run with --from."
-        raise RunError("this run is finished", where=path, hint=hint)
-    newest, notes = newest_complete(directory)
-    if newest is None:
-        hint = "It was stopped before its first checkpoint; start it again with --overwrite."
-        raise RunError("there is no complete checkpoint to continue from", where=path, hint=hint)
-    checkpoint = load_checkpoint(newest)
-    loop = checkpoint.state["loop"]
-    if loop["reason"] == "landed":  # the landing is undone: go on from before its quick decay
-        before, more_notes = newest_complete(directory, at_most=loop["landing_step"])
-        if before is None:
-            raise RunError("the checkpoint before the landing is damaged", where=path, hint="Start from it: --from.")
-        return load_checkpoint(before), notes + more_notes
-    if more:
-        step = loop["pre_decay_step"]
-        if step is None:
-            hint = "Only the schedule wsd keeps one; start a new run with --from."
-            raise RunError("this run kept no checkpoint from before its decay", where=path, hint=hint)
-        return load_checkpoint(directory / f"step-{step}"), notes
-    return checkpoint, notes
-
-
-def _prolong(path: Path, checkpoint: Checkpoint, options: PretrainOptions, more: float) -> Checkpoint:
-    """Move the end of a finished run: its checkpoint from before the decay gets the new budget.
-
-    The order makes a kill harmless: first the record says that the run goes on, last the checkpoint carries the new
-    budget; between the two, a resume ends the run again as it was.
-    """
-    kind = the_budget(options.budget)
-    before = getattr(options.budget, kind)
-    if isinstance(before, int) and more != int(more):
-        raise UsageError(f"{more} is not a whole number of {kind}", where="more")
-    facts = RunFacts(**checkpoint.state["facts"])
-    longer = replace(
-        facts,
-        budget={kind: type(before)(before + more)},
-        training_s=None if facts.training_s is None else facts.training_s + 60 * more,
-        warmup=0.0,  # it is over, and must not begin anew because the whole has become longer
-    )
-    record = {name: value for name, value in read_record(path).items() if name not in ("files", "format_version")}
-    write_record(path, {**record, "status": "training"})
-    drop_after(path / "checkpoints", checkpoint.state["loop"]["step"])
-    config = read_json(checkpoint.path / "config.json", error=CheckpointError)
-    return rewrite_state(checkpoint, config, {**checkpoint.state, "facts": asdict(longer)})
 
 
 def exit_code(result: PretrainResult) -> int:
