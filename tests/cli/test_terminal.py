@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from vidro.api import words
-from vidro.cli import data, options, progress, runs, terminal
+from vidro.cli import data, options, progress, terminal
 from vidro.cli.terminal import facts, print_json, show, table
 from vidro.evals.perplexity import TextScore
 
 
-@pytest.mark.parametrize("module", [words, terminal, options, progress, runs, data])
+@pytest.mark.parametrize("module", [words, terminal, options, progress, data])
 def test_examples_in_docstrings(module: object) -> None:
     result = doctest.testmod(module)  # pyright: ignore[reportArgumentType]
     assert result.attempted > 0

@@ -16,6 +16,8 @@ from vidro.core.errors import DataError
 from vidro.data import blocks as blocks_module
 from vidro.data.documents import ReadReport, read_documents
 
+TRY = "Choose a text with words in it."
+
 
 def texts(source, **how) -> list[str]:
     return [document.text for document in read_documents(source, **how)]
@@ -86,7 +88,7 @@ def test_standard_input_is_read(tmp_path):
     report = ReadReport()
     [document] = read_documents("-", stdin=io.BytesIO("de lá\r\n".encode()), report=report)
     assert (document.text, document.source) == ("de lá\n", "stdin")
-    assert error("-", stdin=io.BytesIO(b"")) == "standard input: there is no text in it"
+    assert error("-", stdin=io.BytesIO(b"")) == f"standard input: there is no text in it. {TRY}"
 
 
 def test_separator_lines_divide_a_text_into_documents(tmp_path):
@@ -146,9 +148,9 @@ def test_a_corpus_that_is_not_there_yet_says_how_to_get_it(tmp_path):
 def test_empty_and_blank_files(tmp_path):
     for name, content in (("e.txt", b""), ("e.jsonl", b""), ("e.html", b""), ("e.txt.gz", b"")):
         (tmp_path / name).write_bytes(content)
-        assert error(tmp_path / name) == f"{tmp_path / name}: the file is empty"
+        assert error(tmp_path / name) == f"{tmp_path / name}: the file is empty. {TRY}"
     (tmp_path / "b.txt").write_bytes(b" \n\t\n")
-    assert error(tmp_path / "b.txt") == f"{tmp_path / 'b.txt'}: there is no text in it"
+    assert error(tmp_path / "b.txt") == f"{tmp_path / 'b.txt'}: there is no text in it. {TRY}"
 
 
 def test_a_binary_file_is_named_as_one(tmp_path):

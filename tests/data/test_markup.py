@@ -96,7 +96,7 @@ def test_a_page_nested_deeper_than_pythons_stack(tmp_path):
 
 def test_a_page_without_text(tmp_path):
     (tmp_path / "a.html").write_text("<html><script>x</script></html>")
-    assert error(tmp_path / "a.html") == ": there is no text in it"
+    assert error(tmp_path / "a.html") == ": there is no text in it. Choose a text with words in it."
 
 
 def test_chapters_come_in_reading_order_without_navigation(tmp_path):

@@ -150,7 +150,8 @@ def test_validation_text_of_its_own(book, lines, tokenizer, tmp_path):
     assert (split.train, len(split.val)) == ([STORY], 60)
     (lines.parent / "empty.txt").touch()
     options = DataOptions(val=str(lines.parent / "empty.txt"))
-    assert error(book, tokenizer, cache_dir=tmp_path / "c", options=options) == f"{options.val}: the file is empty"
+    wanted = f"{options.val}: the file is empty. Choose a text with words in it."
+    assert error(book, tokenizer, cache_dir=tmp_path / "c", options=options) == wanted
 
 
 def test_a_corpus_with_a_validation_text_of_its_own(book, lines, tokenizer, tmp_path, monkeypatch):

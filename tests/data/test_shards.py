@@ -165,6 +165,7 @@ def test_manifests_that_cannot_be_used(tmp_path):
     path.write_text(json.dumps(newer))
     assert broken(tmp_path) == f"{path}: these tokens were written by a newer version of Vidro. Update Vidro."
     path.write_text('{"format": "other"}')
-    assert broken(tmp_path) == f"{path}: this is not the manifest of a token shard"
+    wanted = "this is not the manifest of a token shard. Make the tokens again: vidro data prepare"
+    assert broken(tmp_path) == f"{path}: {wanted}"
     path.write_text('{"format": ')
     assert "this is not valid JSON" in broken(tmp_path)

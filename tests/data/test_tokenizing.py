@@ -128,11 +128,13 @@ def test_what_is_missing_cut_short_or_stale_is_made_again_and_said(folder, tmp_p
     size = tokens.stat().st_size
     tokens.write_bytes(tokens.read_bytes()[:-2])
     manifest_path(out / "2.jsonl").write_text("{")
+    manifest_path(out / "4.jsonl").write_text("{}")
+    manifest_path(out / "5.jsonl").write_text("[]")
     again = make(folder, out, tokenizer)
-    assert (again.n_made, again.n_kept) == (3, 6)
+    assert (again.n_made, again.n_kept) == (5, 4)
     assert again.notes == [
         f"1.jsonl: these tokens are cut short ({size - 2:,} of {size:,} bytes); they were made again.",
-        "2.jsonl: the record of its tokens was damaged; they were made again.",
+        *(f"{n}.jsonl: the record of its tokens was damaged; they were made again." for n in (2, 4, 5)),
     ]
     assert content(out) == whole
     (folder / "3.jsonl").write_text('{"text": "changed"}')

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.commands import Refused, Works, contents
 
 import vidro
 from vidro.cli.main import main
@@ -20,9 +20,6 @@ from vidro.train import pretrain as training
 
 PREFIX = "vidro: error: "
 REMARKS = ("Making a vocabulary of ", "Cutting the text into tokens.")  # said while it works, before it finds a fault
-
-Refused = Callable[..., str]
-Works = Callable[..., str]
 
 
 class Halt(BaseException):
@@ -65,11 +62,6 @@ def desk(tmp_path: Path, stopped: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("VIDRO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("vidro.train.conclude.plot_run", lambda path: [])
     return folder
-
-
-def contents(folder: Path) -> dict[Path, bytes | None]:
-    """All that lies in a folder, to the byte."""
-    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
 def the_one_line(err: str) -> str:

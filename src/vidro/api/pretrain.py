@@ -19,7 +19,7 @@ from vidro.api.places import RUNS_DIR, default_cache_dir
 from vidro.api.progress import LineProgress
 from vidro.api.run import Run
 from vidro.api.settings import RunOptions, pretrain_options, signature, split
-from vidro.config.load import the_budget
+from vidro.config.load import read_settings, the_budget
 from vidro.config.schema import PretrainOptions
 from vidro.core.errors import UsageError
 
@@ -64,7 +64,7 @@ def pretrain(
         sinks=(LineProgress(_say),) if progress else (),
         on_landing=(lambda: _say("Landing: a short decay, then saving; interrupt again to stop at once.")),
     )
-    return Run(result.path, device=wish.options.train.device)
+    return Run(result.path, device=read_settings(result.path / "run.toml").train.device)
 
 
 pretrain.__signature__ = signature(  # pyright: ignore[reportFunctionMemberAccess]

@@ -51,3 +51,12 @@ def human_time(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(whole / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def counted(number: int, thing: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "document"), counted(2988, "document")
+    ('1 document', '2,988 documents')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -126,6 +126,7 @@ def prepare(
     One input file becomes one shard. What is there already and fits is left alone, so a run that was stopped is simply
     started again.
     """
+    from vidro.api.words import counted
     from vidro.cli.places import cache_dir
     from vidro.cli.progress import bytes_progress
     from vidro.cli.tokenizer import find
@@ -146,7 +147,8 @@ def prepare(
     if json:
         print_json({"out": out, "n_made": made.n_made, "n_kept": made.n_kept, "notes": made.notes})
         return 0
-    note(f"{made.n_made:,} shards made, {made.n_kept:,} were there already.")
+    kept = f" ({made.n_kept:,} made before)" if made.n_kept else ""
+    note(f"{counted(made.n_made, 'shard')} made{kept}.")
     note(f"Train on them: vidro pretrain {out} --tokenizer {out} --minutes 10")
     print(out)
     return 0

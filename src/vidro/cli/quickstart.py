@@ -31,7 +31,7 @@ STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
 
-Minutes = Annotated[float | None, value("How long to train; 2 if not said.", "N")]
+Minutes = Annotated[float | None, value("How long it may take, all in all, until it chats; 2 if not said.", "N")]
 Steps = Annotated[int | None, value("Train this many steps instead.", "N")]
 Out = Annotated[str | None, value("Where to put the run; otherwise the first free runs/quickstart-N.", "DIR")]
 Seed = Annotated[int, value("Same seed: same model (with --steps).", "N")]
@@ -130,9 +130,11 @@ def train(wish: Request) -> PretrainResult:
     from vidro.api.pretrain import carry_out
     from vidro.cli.places import cache_dir
     from vidro.cli.progress import show_progress
+    from vidro.train.machine import process_age_s
 
     with show_progress() as progress:
-        result = carry_out(wish, cache_dir=cache_dir(), sinks=(progress,), on_landing=progress.landing)
+        age_s = process_age_s()  # what came before counts: the minutes are those of the whole command
+        result = carry_out(wish, cache_dir=cache_dir(), sinks=(progress,), on_landing=progress.landing, age_s=age_s)
         progress.summary(result.path)
     return result
 

@@ -106,6 +106,8 @@ def rm(*runs: Runs, yes: Yes = False, json: Json = False) -> int:
         remove_directory(ref.path)
     if json:
         print_json({"removed": [ref.path for ref in refs]})
+    else:
+        note(f"Removed {', '.join(str(ref.path) for ref in refs)}.")
     return 0
 
 
@@ -197,7 +199,7 @@ def show_value(value: Any) -> str:
 
 def describe(found: dict[str, Any], run: Any) -> list[tuple[str, str]]:
     """The facts of one run, for people."""
-    from vidro.api.words import human_bytes, human_count, human_time
+    from vidro.api.words import counted, human_bytes, human_count, human_time
     from vidro.cli.progress import epochs, sparkline
 
     record = run.record
@@ -232,15 +234,6 @@ def describe(found: dict[str, Any], run: Any) -> list[tuple[str, str]]:
 
 
 FIGURES = ("bits_per_byte", "nats_per_token", "perplexity")
-
-
-def counted(number: int, thing: str) -> str:
-    """A count with its noun.
-
-    >>> counted(1, "document"), counted(2988, "document")
-    ('1 document', '2,988 documents')
-    """
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def differences(settings: list[Any]) -> dict[str, list[Any]]:

@@ -75,7 +75,7 @@ def _check_magic(stream: io.BufferedReader, path: Path, compression: str) -> Non
     head = stream.read(4)
     stream.seek(0)
     if not head:
-        raise DataError("the file is empty", where=path)
+        raise DataError("the file is empty", where=path, hint="Choose a text with words in it.")
     if not head.startswith(_MAGIC[compression]):
         name = {".gz": "gzip", ".zst": "Zstandard"}[compression]
         raise DataError(f"this is not a {name} file, though its name ends in {compression}", where=path)

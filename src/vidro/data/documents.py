@@ -237,4 +237,6 @@ def no_text(files: Sequence[InputFile], report: ReadReport, *, where: object = N
         what = "the file is empty" if len(files) == 1 else "all files are empty"
     else:
         what = "there is no text in it"
-    return DataError(what, where=where, hint=report.notes[-1] if report.n_skipped else None)
+    return DataError(
+        what, where=where, hint=report.notes[-1] if report.n_skipped else "Choose a text with words in it."
+    )

@@ -139,8 +139,8 @@ def side_paths(stem: Path, side: str) -> tuple[Path, Path]:
 def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest that this version understands. Raises DataError."""
     manifest = read_json(path, error=DataError)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise DataError("this is not the manifest of a token shard", where=path)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "sides" not in manifest:
+        raise DataError("this is not the manifest of a token shard", where=path, hint=MAKE_AGAIN)
     if manifest.get("version", 0) > VERSION:
         raise DataError("these tokens were written by a newer version of Vidro", where=path, hint="Update Vidro.")
     return manifest

@@ -152,8 +152,10 @@ def _is_there(job: Job, recipe: Recipe, result: Tokenized) -> bool:
     if not path.exists():
         return False
     try:
-        read_json(path, error=DataError)
+        record = read_json(path, error=DataError)
     except DataError:
+        record = None
+    if not isinstance(record, dict) or "sides" not in record:
         result.notes.append(f"{job.item.name}: the record of its tokens was damaged; they were made again.")
         return False
     manifest = read_manifest(path)
