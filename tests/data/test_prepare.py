@@ -53,7 +53,7 @@ def test_one_text(book, tokenizer, tmp_path):
     prepared = prepare(book, tokenizer, cache_dir=tmp_path / "cache")
     cut = int(0.9 * len(STORY))
     assert decoded(prepared.train, tokenizer) == list(prepared.train_texts()) == [STORY[:cut]]
-    assert decoded(prepared.val, tokenizer) == prepared.val_texts() == [STORY[cut:]]
+    assert decoded(prepared.val, tokenizer) == list(prepared.val_texts()) == [STORY[cut:]]
     assert (prepared.train_bytes, prepared.val_bytes) == (cut, len(STORY) - cut)
     assert (prepared.train.n_text_bytes, prepared.val.n_text_bytes) == (cut, len(STORY) - cut)
     assert (prepared.n_documents, prepared.name, prepared.notes) == (1, "book.txt", [])
@@ -73,7 +73,7 @@ def test_documents_are_divided_as_read_split_says(lines, tokenizer, tmp_path):
     prepared = prepare(lines, tokenizer, cache_dir=tmp_path / "cache")
     split = read_split(lines, DataOptions())
     assert decoded(prepared.train, tokenizer) == split.train == list(prepared.train_texts())
-    assert decoded(prepared.val, tokenizer) == split.val == prepared.val_texts()
+    assert decoded(prepared.val, tokenizer) == split.val == list(prepared.val_texts())
     assert len(split.train) + len(split.val) == prepared.n_documents == 60
     assert prepared.train_bytes == sum(len(text.encode()) for text in split.train)
     assert prepared.val_bytes == sum(len(text.encode()) for text in split.val)
@@ -105,7 +105,7 @@ def test_another_text_tokenizer_or_setting_has_tokens_of_its_own(book, lines, to
     prepare(book, build_chars([STORY], unk=False), cache_dir=cache)
     prepare(book, tokenizer, cache_dir=cache, options=DataOptions(val=str(lines)))
     book.write_text(STORY + "A new ending.\n")
-    assert "A new ending" in prepare(book, tokenizer, cache_dir=cache).val_texts()[0]
+    assert "A new ending" in next(prepare(book, tokenizer, cache_dir=cache).val_texts())
     assert len(list((cache / "tokens").glob("*.lock"))) == 4
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_survey_is_made_again(book, tokenizer, tmp_path):
 def test_validation_text_of_its_own(book, lines, tokenizer, tmp_path):
     prepared = prepare(book, tokenizer, cache_dir=tmp_path / "cache", options=DataOptions(val=str(lines)))
     assert decoded(prepared.train, tokenizer) == [STORY]
-    assert len(prepared.val_texts()) == prepared.val.n_documents == 60
+    assert len(list(prepared.val_texts())) == prepared.val.n_documents == 60
     assert prepared.n_documents == 1
     split = read_split(book, DataOptions(val=str(lines)))
     assert (split.train, len(split.val)) == ([STORY], 60)
@@ -166,11 +166,11 @@ def test_a_corpus_with_a_validation_text_of_its_own(book, lines, tokenizer, tmp_
         files.append(CorpusFile(f"{role}.txt", role, None, hashlib.sha256(data).hexdigest(), len(data)))
     monkeypatch.setitem(CORPORA, "glass", Corpus("glass", "text", "A.", "free", "here", tuple(files)))
     prepared = prepare("glass", tokenizer, cache_dir=cache)
-    assert (list(prepared.train_texts()), prepared.val_texts()) == (["training text"], ["validation"])
+    assert (list(prepared.train_texts()), list(prepared.val_texts())) == (["training text"], ["validation"])
     assert prepared.name == "glass"
     assert prepared.notes == ["glass has a validation text of its own, which is used."]
     given = prepare("glass", tokenizer, cache_dir=cache, options=DataOptions(val=str(book)))
-    assert given.val_texts() == [STORY]
+    assert list(given.val_texts()) == [STORY]
 
 
 def test_standard_input_is_kept_so_that_it_can_be_read_twice(tokenizer, tmp_path):
@@ -244,7 +244,7 @@ def test_a_folder_of_shards_instead_of_text(lines, tokenizer, tmp_path):
     assert made.n_made == 1
     prepared = prepare(tmp_path / "tokens", tokenizer, cache_dir=tmp_path / "cache")
     split = read_split(lines, DataOptions())
-    assert (list(prepared.train_texts()), prepared.val_texts()) == (split.train, split.val)
+    assert (list(prepared.train_texts()), list(prepared.val_texts())) == (split.train, split.val)
     assert prepared.train_bytes == sum(len(text.encode()) for text in split.train)
     assert (prepared.n_documents, prepared.name, prepared.notes) == (60, "tokens", [])
     assert "made by another tokenizer" in error(
@@ -269,10 +269,10 @@ def test_shards_without_a_validation_side(lines, book, tokenizer, tmp_path):
         "No validation text was set apart when these tokens were made, so the last tenth is used."
     ]
     assert (prepared.train.n_documents, prepared.val.n_documents) == (54, 6)
-    assert prepared.val_bytes == sum(len(text.encode()) for text in prepared.val_texts())
+    assert prepared.val_bytes == sum(len(text.encode()) for text in list(prepared.val_texts()))
     options = DataOptions(val=str(book))
     given = prepare(tmp_path / "tokens", tokenizer, cache_dir=tmp_path / "cache", options=options)
-    assert (given.val_texts(), given.val_bytes, given.train.n_documents) == ([STORY], len(STORY), 60)
+    assert (list(given.val_texts()), given.val_bytes, given.train.n_documents) == ([STORY], len(STORY), 60)
     assert given.val.n_tokens == len(STORY) + 1
 
 

@@ -56,9 +56,9 @@ class Prepared:
         """The training texts one by one, read anew from where they lie."""
         return self._train_texts()
 
-    def val_texts(self) -> list[str]:
-        """All validation texts."""
-        return list(self._val_texts())
+    def val_texts(self) -> Iterator[str]:
+        """The validation texts one by one, read anew from where they lie."""
+        return self._val_texts()
 
 
 def read_split(source: Source, options: DataOptions, *, cache_dir: Path | None = None) -> Split:

@@ -49,6 +49,7 @@ CLOSING_S = 4.0  # set aside for drawing the plots and leaving
 TRIAL_WINDOWS = 4
 FORMAT_VERSION = 1  # of metrics.jsonl, samples.jsonl and probes/ (docs/formats.md)
 PROMPT_CHARS = 40
+LOOK_CHARS = 2_000_000  # of the validation text, from which prompts and the sentences of the probes are chosen
 COPY_CHARS = 200_000_000  # of the training text, in which copies are looked for; the index is as large as its text
 
 
@@ -197,7 +198,7 @@ def make_task(
 ) -> TextTask:
     """The text as the loop sees it; how much of the validation text a look takes is decided afterwards."""
     prepared, options, context = setup.prepared, setup.options, setup.plan.model.context_length
-    prompts, val_texts = options.train.sample_prompts, prepared.val_texts()
+    prompts, val_texts = options.train.sample_prompts, list(up_to(LOOK_CHARS, prepared.val_texts()))
     return TextTask(
         stream=TokenStream(prepared.train.tokens, context_length=context, seed=options.train.seed),
         rows=setup.plan.rows,
