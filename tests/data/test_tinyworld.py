@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 
 import pytest
 
-from vidro.data.tinyworld import PLOTS, TROUBLES, Digits, stories, story, text
-from vidro.data.tinyworld_facts import ANIMALS, BEST_MAKER, PEOPLE, PLACES, SMALL, with_article
+from vidro.data.tinyworld import stories, story, text, told
+from vidro.data.tinyworld.facts import ANIMALS, BEST_MAKER, PEOPLE, PLACES, SMALL, with_article
+from vidro.data.tinyworld.telling import CANDIDATES, PLOTS, RULES, TABLES, Digits, Teller
 
 EVERYBODY = {**PEOPLE, **ANIMALS}
-GOLDEN = "131b833c98e8a2fc3075b6d539bfdd4e8553b376d0b9f4b866135d3615f3efb4"  # stories 0 to 49 of seed 0
+GOLDEN = "f9456b9c99d1ae1d25b0ead32eb15abe522e2ab63c27bce9c832cc472a6fde4e"  # stories 0 to 49 of seed 0
 NAME = "|".join(sorted(EVERYBODY, key=len, reverse=True))
 
 
@@ -27,7 +29,7 @@ def test_the_first_stories_are_these_for_ever() -> None:
 
 
 def test_a_story_depends_on_seed_and_index_only() -> None:
-    assert story(3, 5) == story(3, 5)
+    assert story(3, 5) == story(3, 5) == told(3, 5).text
     assert len({story(3, 5), story(3, 6), story(4, 5), story(5, 3)}) == 4
     assert list(stories(seed=3, n_bytes=20_000))[5] == story(3, 5)
 
@@ -48,41 +50,40 @@ def test_text_is_the_stories_with_two_empty_lines_between() -> None:
 
 def test_lengths_and_paragraphs(sample: list[str]) -> None:
     words = [len(one.split()) for one in sample]
-    assert min(words) >= 60
-    assert max(words) <= 175
-    assert 100 <= sum(words) / len(words) <= 150
-    assert {one.count("\n\n") for one in sample} == {3}
+    assert min(words) >= 80
+    assert max(words) <= 190
+    assert 110 <= sum(words) / len(words) <= 150
+    assert {one.count("\n\n") for one in sample} <= {3, 4}
 
 
 def test_every_plot_is_told_about_equally_often() -> None:
-    plots = [Digits(0, index).pick(PLOTS) for index in range(4000)]
-    for plot in PLOTS:
-        assert 400 <= plots.count(plot) <= 600
+    assert len(PLOTS) == 12
+    plots = Counter(Digits(0, index).pick(list(PLOTS)) for index in range(4000))
+    assert min(plots[name] for name in PLOTS) >= 260
+    assert max(plots.values()) <= 410
 
 
 def test_hardly_any_story_comes_twice() -> None:
-    told = [story(0, index) for index in range(10_000)]
-    assert len(told) - len(set(told)) <= 20  # 0.2 %
+    told = [story(0, index) for index in range(5_000)]
+    assert len(told) - len(set(told)) <= 5  # 0.1 %
 
 
 def test_the_number_is_never_used_up() -> None:
     for index in range(2000):
         digits = Digits(0, index)
-        _, paragraphs = digits.pick(PLOTS)(digits)
-        for slot in (slot for paragraph in paragraphs for slot in paragraph if not isinstance(slot, str)):
-            digits.pick(slot)
-        assert digits.rest.bit_length() > 128
+        Teller(digits).tell()
+        assert digits.ways.bit_length() < 128  # of 256: what is left of the number is still random
 
 
 def test_the_language_is_rich_enough(sample: list[str]) -> None:
-    assert 800 <= len(set(re.findall(r"[a-z']+", " ".join(sample).lower()))) <= 2000
+    assert 1000 <= len(set(re.findall(r"[a-z']+", " ".join(sample).lower()))) <= 2500
 
 
 def test_the_surface_is_clean(sample: list[str]) -> None:
     for one in sample:
         assert one.isascii()
         assert one == one.strip()
-        assert not re.search(r"  | \n|\n |[{}|]| [,.!?]|\.\.|,,|\n\n\n", one), one
+        assert not re.search(r"  | \n|\n |[{}|/]| [,.!?]|\.\.|,,|\n\n\n", one), one
         assert one.count('"') % 2 == 0, one
 
 
@@ -139,14 +140,59 @@ def test_everybody_is_called_he_or_she_by_the_table(sample: list[str]) -> None:
         assert (PEOPLE[name].kind, PEOPLE[name].They) == (kind, pronoun)
 
 
+def test_whatever_is_said_of_animals_and_friends_is_in_the_tables(sample: list[str]) -> None:
+    told = "\n\n\n".join(sample)
+    kept = re.findall(rf"\b({NAME}), ({NAME})'s (\w+)[,.]", told)
+    friends = re.findall(rf"\b({NAME})[^.]*?, a good friend called ({NAME})", told)
+    homes = re.findall(rf"\b({NAME}) the \w+ had come all the way from (the [\w ]+?) to see it", told)
+    stalls = re.findall(rf"({NAME})[^\n]*? Every Saturday s?he sold ([\w ]+) on the market", told)
+    assert min(map(len, (kept, friends, homes, stalls))) > 10
+    for animal, keeper, kind in kept:
+        assert (ANIMALS[animal].keeper, ANIMALS[animal].kind) == (PEOPLE[keeper], kind)
+    for name, friend in friends:
+        assert PEOPLE[name].friend is PEOPLE[friend]
+    for name, home in homes:
+        assert str(ANIMALS[name].place) == home
+    for name, good in stalls:
+        assert BEST_MAKER[good] is PEOPLE[name]
+
+
+def test_nobody_plays_two_roles() -> None:
+    for index in range(1000):
+        teller = Teller(Digits(8, index))
+        teller.tell()
+        played = [str(one) for one in teller.cast.values() if str(one) in EVERYBODY]
+        assert len(set(played)) == len(played), story(8, index)
+
+
+def test_nobody_who_is_named_in_a_row_comes_by_as_somebody_else() -> None:
+    for index in range(1000):
+        teller = Teller(Digits(9, index))
+        teller.tell()
+        row, passer_by = teller.cast.get("t"), teller.cast.get("z")
+        if row and passer_by:
+            assert passer_by.name not in row.names, story(9, index)
+
+
+def test_the_grammar_names_only_what_there_is() -> None:
+    for roles, paragraphs in PLOTS.values():
+        assert set(roles.values()) <= set(CANDIDATES)
+        options = [option for steps in paragraphs for step in steps for option in step]
+        options += [option for name in RULES for option in RULES[name]]
+        for name in re.findall(r"{(\w+)", " ".join(options)):
+            assert name in RULES or name in roles
+
+
 def test_the_tables_fit_together() -> None:
     assert (len(PEOPLE), len(ANIMALS), len(PLACES)) == (16, 10, 16)
     assert {person.place for person in PEOPLE.values()} == set(PLACES.values())  # everybody has a place of their own
+    assert len({animal.keeper for animal in ANIMALS.values()}) == len(ANIMALS)
     assert {person.own for person in PEOPLE.values()} >= SMALL
-    assert {row[0] for row in TROUBLES} == set(PEOPLE)
+    assert [row.who for row in TABLES["wishes"]] == list(PEOPLE)
+    assert {row.fear for row in TABLES["fears"]} == {person.fear for person in PEOPLE.values()}
+    assert {person.likes for person in PEOPLE.values()} == set(BEST_MAKER)  # each good thing has somebody who loves it
     for person in PEOPLE.values():
-        maker = BEST_MAKER[person.likes]
-        assert maker is not person
-        assert BEST_MAKER[maker.likes] is not person  # a swap needs two others
-    for row in TROUBLES:
-        assert PEOPLE[row[0]].own in row[3] or row[0] == "Ada"
+        assert person.friend.friend is person
+        assert BEST_MAKER[person.likes] not in (person, person.friend)
+    for row in TABLES["troubles"]:
+        assert PEOPLE[row.who].own in row.fix

@@ -1,0 +1,84 @@
+"""The words that instructions are made of, and the phrasings of each kind."""
+
+from __future__ import annotations
+
+from vidro.data.tinyworld.facts import rows
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+def _pairs(text: str) -> list[list[str]]:
+    return [pair.split() for pair in text.split(",")]
+
+
+UNITS = (
+    ("hours", "minutes", 60), ("minutes", "seconds", 60), ("days", "hours", 24), ("weeks", "days", 7),
+    ("years", "months", 12), ("metres", "centimetres", 100), ("kilometres", "metres", 1000),
+    ("kilograms", "grams", 1000), ("litres", "millilitres", 1000), ("dozens", "pieces", 12),
+)  # fmt: skip
+SUMS = {
+    "+": "{name} has {a} {things} and gets {b} more. How many {things} is that?",
+    "-": "{name} has {a} {things} and gives away {b}. How many {things} are left?",
+    "*": "{name} fills {a} baskets with {b} {things} each. How many {things} is that?",
+    "/": "{name} shares {a} {things} equally among {b} friends. How many {things} does each of them get?",
+}
+COUNTED = ("pears", "shells", "buttons", "acorns", "eggs", "coins", "letters", "biscuits")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+NOUNS = _words("""
+boat kite lamp hat ladder basket bell button pear lemon goat donkey parrot gull sailor baker ship island letter lantern
+window door road bridge tower garden berry pony story cherry box fox dish brush bench church wish glass
+""")
+VERBS = _words("""
+walk paint climb cook wash mend jump laugh whisper shout bake dance smile close love rescue carry hurry tidy cry look
+open push pull row sail plant water listen wait count knock
+""")
+ODD_PLURALS = dict(_pairs("""
+goose geese, mouse mice, child children, foot feet, tooth teeth, man men, woman women, sheep sheep, loaf loaves,
+leaf leaves, wolf wolves, knife knives, shelf shelves, thief thieves
+"""))  # fmt: skip
+ODD_PASTS = dict(_pairs("""
+go went, eat ate, see saw, write wrote, sing sang, swim swam, find found, bring brought, buy bought, take took,
+give gave, run ran, sleep slept, tell told, stop stopped, hug hugged, sell sold, think thought
+"""))  # fmt: skip
+PARTICIPLES = dict(_pairs("""
+found found, painted painted, sold sold, hid hidden, washed washed, carried carried, drew drawn, stole stolen,
+forgot forgotten, took taken, saw seen, bought bought, brought brought, mended mended, chose chosen, lost lost
+"""))  # fmt: skip
+OPPOSITES = _pairs("""
+hot cold, big small, old new, high low, long short, fast slow, wet dry, loud quiet, full empty, dark bright,
+heavy light, early late, open closed, clean dirty, happy sad, strong weak, hard soft, near far, rich poor,
+cheap expensive, sweet bitter, wide narrow, thick thin, brave cowardly, day night, summer winter, north south,
+east west, up down, first last, left right, above below, before after, always never, everything nothing,
+everybody nobody, yes no, true false, begin end, come go, give take, buy sell, lose find, laugh cry,
+remember forget, push pull, rise fall, friend enemy, question answer, top bottom, inside outside, deep shallow,
+smooth rough, sharp blunt, tight loose, alive dead, many few
+""")
+THINGS = [
+    "silver spoon", "wooden horse", "yellow hat", "long rope", "tin whistle", "brown teapot", "glass marble",
+    "straw basket", "old key", "odd boot", "paper boat", "woollen sock", "little bell", "orange ribbon",
+]  # fmt: skip
+STORIES = rows("""
+{a} found {thing} {p.at}. {a.They} gave it to {b}, and {b} put it under the bed. | Who found {thing}? | {a}
+  | What did {a} find? | {thing} | Where did {a} find it? | {p.at} | Who put it under the bed? | {b}
+{a} went for a walk with {s.full}. They met {b} {p.at} with {food}. {s} ate it at once. | Where did they meet {b}?
+  | {p.at} | What did {s} eat? | {food} | Who brought {food}? | {b} | Who ate it? | {s}
+On {day} {a} lost {thing}. {b} looked for it all day, but it was {s.full} who found it. It lay {p.at}.
+  | On which day did {a} lose {thing}? | {day} | Who looked for it all day? | {b} | Who found it? | {s}
+  | Where did it lie? | {p.at}
+""")
+
+PHRASINGS = {
+    "units": ("How many {to} are {n} {of}?", "Convert {n} {of} to {to}.", "{name} wrote {n} {of}. Say it in {to}."),
+    "arithmetic": ("What is {a} {op} {b}?", "Calculate {a} {op} {b}.", "{story}", "{story} Answer with a number."),
+    "plural": ("Write the plural of {word}.", "What is the plural of {word}?", "Here is one {word}. There are two ..."),
+    "past": ("Write the past tense of {word}.", "What is the past of {word}?", "Today we {word}. Yesterday we ..."),
+    "passive": ("Put this into the passive.", "Say the same in the passive.", "Rewrite it in the passive."),
+    "letters": ("Spell the word {word}.", "Write {word} letter by letter.", "How is {word} spelled?"),
+    "backwards": ("Write {word} backwards.", "Spell {word} from end to beginning.", "What is {word} backwards?"),
+    "words": ("Sort the words alphabetically.", "Put the words into alphabetical order.", "Sort from A to Z."),
+    "numbers": ("Sort the numbers from small to large.", "Put the numbers into rising order.", "Smallest first."),
+    "opposites": ("What is the opposite of {word}?", "Give the opposite of {word}.", "The opposite of {word} is ..."),
+}  # fmt: skip
