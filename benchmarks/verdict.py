@@ -37,6 +37,7 @@ BOOK = (
 )
 FULL = "--preset gpt2"
 SCALED = "--d-model 256 --n-layers 4 --n-heads 8"
+SMALLER = {FULL: SCALED, SCALED: "--d-model 128 --n-layers 2 --n-heads 4"}
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ def variants(shape: str) -> list[Variant]:
     return [
         Variant("book", f"{BOOK} {shape} --dropout 0.1"),
         Variant("more dropout", f"{BOOK} {shape} --dropout 0.3"),
-        Variant("smaller model", f"{BOOK} --d-model 128 --n-layers 2 --n-heads 4 --dropout 0.1"),
+        Variant("smaller model", f"{BOOK} {SMALLER[shape]} --dropout 0.1"),
         Variant("own BPE", f"{BOOK} {shape} --dropout 0.1 --vocab-size 1024", gpt2_tokenizer=False),
-        Variant("all three", f"{BOOK} --d-model 128 --n-layers 2 --n-heads 4 --dropout 0.3 --vocab-size 1024",
+        Variant("all three", f"{BOOK} {SMALLER[shape]} --dropout 0.3 --vocab-size 1024",
                 gpt2_tokenizer=False),
         Variant("vidro", "--evals 18 --dropout 0.2", gpt2_tokenizer=False),
     ]  # fmt: skip

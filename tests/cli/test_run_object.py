@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,9 @@ def test_evaluate(run: vidro.Run, tmp_path: Path, capsys: pytest.CaptureFixture[
     found = out_of(capsys, "evaluate", "last", "--text", str(other))
     assert set(found) == {
         "text", "run", "nats_per_byte", "bits_per_byte", "nats_per_token", "perplexity", "n_bytes", "n_tokens",
+        "yardsticks_bits_per_byte",
     }  # fmt: skip
+    assert found["yardsticks_bits_per_byte"] == run.yardsticks(other)
     assert found["nats_per_byte"] == score.nats_per_byte
     assert found["n_bytes"] == other.stat().st_size
     sliding = out_of(capsys, "evaluate", "last", "--text", str(other), "--stride", "64")
@@ -178,6 +181,22 @@ def test_several_runs_side_by_side(run: vidro.Run, capsys: pytest.CaptureFixture
     assert lines[0] == "book.txt: 31 kB"
     rows = [line.split() for line in lines if line.strip().startswith("book-1")]
     assert float(rows[0][1]) <= float(rows[1][1]), "the best stands first"
+    assert re.fullmatch(r"Bits/byte without a model, after the training text of book-1: uniform 8.000, .*", lines[-1])
+
+
+def test_without_its_training_text_there_are_scores_but_no_yardsticks(
+    run: vidro.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other.txt").write_text(text(9, 2000), encoding="utf-8")
+    monkeypatch.setattr(vidro.Run, "training_texts", lambda self, cache_dir=None: raise_gone())
+    assert main(["evaluate", "last", "--text", str(tmp_path / "other.txt"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "yardsticks_bits_per_byte" not in json.loads(out)
+    assert "No yardsticks: the training text has changed since" in err
+
+
+def raise_gone() -> None:
+    raise DataError("the training text has changed since")
 
 
 def test_curves_are_drawn(run: vidro.Run) -> None:

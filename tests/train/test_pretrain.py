@@ -77,6 +77,22 @@ def test_the_loss_falls_and_the_root_is_the_best_look(bench: Any) -> None:
     assert open_run(RunRef(bench.folder / "a")).step == best["step"]
 
 
+def test_each_yardstick_is_passed_once_and_a_resume_does_not_say_it_again(bench: Any) -> None:
+    bench.train("whole")
+    bars = bench.log("whole", "start")[0]["yardsticks_bits_per_byte"]
+    looks = {event["step"]: event["bits_per_byte"] for event in bench.log("whole", "eval") if not event["full"]}
+    first = {name: min((step for step in looks if looks[step] < bits), default=None) for name, bits in bars.items()}
+    said = {name: event["step"] for event in bench.log("whole", "passed") for name in event["yardsticks"]}
+    assert said == {name: step for name, step in first.items() if step is not None}
+    assert "uniform" in said
+    with pytest.raises(Halt):
+        bench.train("broken", halt_at(10))
+    bench.resume("broken")
+    assert bench.log("broken", "passed") != []
+    drop = lambda events: [{**event, "time_s": 0} for event in events]  # noqa: E731
+    assert drop(bench.log("broken", "passed")) == drop(bench.log("whole", "passed"))
+
+
 def test_run_toml_makes_the_same_plan_again(bench: Any) -> None:
     path = bench.train("a").path
     options = resolve(PretrainOptions, file=path / "run.toml")

@@ -233,6 +233,21 @@ class Run:
         texts = [document.text for document in read_documents(text, encoding=encoding, cache_dir=cache)]
         return score_text(self.model, self.tokenizer, texts, stride=stride)
 
+    def yardsticks(
+        self, text: str | Path, *, encoding: str | None = None, cache_dir: Path | None = None
+    ) -> dict[str, float]:
+        """What a byte of `text` costs compressors and counting models that know this run's training text, in bits.
+
+        Raises DataError when the training text is gone or has changed.
+        """
+        from vidro.api.places import default_cache_dir
+        from vidro.data.documents import read_documents
+        from vidro.evals.yardsticks import text_yardsticks
+
+        cache = default_cache_dir() if cache_dir is None else cache_dir
+        asked = (document.text for document in read_documents(text, encoding=encoding, cache_dir=cache))
+        return text_yardsticks(self.training_texts(cache_dir=cache), asked)
+
     def plot(self) -> list[Path]:
         """Draw the run's curves (loss, perplexity, learning rate, speed) into its ``plots/``; the files' paths."""
         from vidro.evals.plots import plot_run

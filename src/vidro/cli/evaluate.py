@@ -47,11 +47,35 @@ def evaluate(
     for name, run in zip(runs, opened, strict=True):
         score = run.evaluate(text, stride=stride, encoding=encoding, cache_dir=cache_dir())
         scores.append({"run": name, **plain_score(score)})
+    bars = yardsticks(opened[0], text, encoding)
     if json:
-        print_json({"text": text, **scores[0]} if len(scores) == 1 else {"text": text, "results": scores})
+        known = {} if bars is None else {"yardsticks_bits_per_byte": bars}
+        found = scores[0] if len(scores) == 1 else {"results": scores}
+        print_json({"text": text, **found, **known})
     else:
         show_scores(text, scores)
+        if bars is not None:
+            show_yardsticks(runs[0], bars)
     return 0
+
+
+def yardsticks(run: Any, text: str, encoding: str | None) -> dict[str, float] | None:
+    """What the text costs without a model, or None, said, where the run's training text is gone."""
+    from vidro.cli.places import cache_dir
+    from vidro.cli.terminal import note
+    from vidro.core.errors import DataError
+
+    try:
+        return run.yardsticks(text, encoding=encoding, cache_dir=cache_dir())
+    except DataError as problem:
+        note(f"No yardsticks: {problem}")
+        return None
+
+
+def show_yardsticks(run: str, bars: dict[str, float]) -> None:
+    """One line: bits per byte of each, the weakest first."""
+    words = ", ".join(f"{name} {bits:.3f}" for name, bits in bars.items())
+    print(f"Bits/byte without a model, after the training text of {run}: {words}")
 
 
 def plain_score(score: Any) -> dict[str, Any]:

@@ -144,6 +144,8 @@ class LiveProgress:
             self._console.print(f"Going on from step {event['step']:,}.", markup=False)
         elif kind == "overfit":
             self._console.print(event["message"], style="yellow", markup=False)
+        elif kind == "passed":
+            self._console.print(event["message"], style="green", markup=False)
         elif kind == "warning":
             self._console.print(f"Warning: {event['message']}", style="yellow", markup=False)
         elif kind == "note" and self._begun:

@@ -40,6 +40,7 @@ RUN_DASHES = ("-", "--", "-.", ":")
 RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 PHASE_WORDS = {"warmup": "warm-up"}
 BIGGEST_EXPONENT = 700.0
+DRAWN = ("5-gram", "gzip", "bzip2", "floor")  # of the yardsticks per byte; more would crowd the picture
 ACROSS = ((0.99, "right"), (0.02, "left"), (0.5, "center"), (0.7, "center"), (0.3, "center"))
 
 
@@ -197,6 +198,11 @@ def _levels(run: Curves) -> tuple[list[Level], list[Level]]:
         levels.append((f"knows nothing: ln {vocab_size} = {height:.2f}", height, "--"))
     if unigram is not None:
         levels.append((f"knows only how frequent each token is: {unigram:.2f}", unigram, ":"))
+    if run.val_bits and run.val_bits.y[-1] > 0:
+        nats_per_bit = float(run.val.y[-1] / run.val_bits.y[-1])  # nats per token for each bit per byte
+        known = run.facts.get("yardsticks_bits_per_byte", {})
+        levels += [(f"{name}: {bits * nats_per_bit:.2f}", bits * nats_per_bit, "-.") for name, bits in known.items()
+                   if name in DRAWN]  # fmt: skip
     if run.train.x.size < FEWEST_SMOOTHED:
         return levels, []
     low, high = y_limits(run.train.y, run.val.y)

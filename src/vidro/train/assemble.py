@@ -36,6 +36,7 @@ from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
 from vidro.train.stop import StopSignal
 from vidro.train.text_task import TextTask
+from vidro.train.yardsticks import known_yardsticks
 
 if TYPE_CHECKING:
     from vidro.text.tokenizer import Tokenizer
@@ -122,6 +123,7 @@ def assemble(
         state = keeper.restore(checkpoint)
     task = make_task(path, setup, device=device, precisely=lambda: autocast(device, precision))
     task.probes.drop_after(state.step)
+    yardsticks = known_yardsticks(setup.prepared, setup.options.data, cache_dir=around.cache_dir)
     unigram_nats = unigram_line(setup.prepared.train, setup.prepared.val, plan.model.vocab_size)
     if checkpoint is None:  # measured last, when all that costs time before the first step is done
         facts = replace(facts, threads=torch.get_num_threads(), **measure_budget(setup, facts, task, model, around))
@@ -132,7 +134,7 @@ def assemble(
         optimizer=optimizer,
         task=task,
         keeper=keeper,
-        settings=loop_settings(setup, facts, task.autocast),
+        settings=replace(loop_settings(setup, facts, task.autocast), yardsticks=yardsticks),
         state=state,
         events=events,
         clock=around.clock,
@@ -354,6 +356,7 @@ def start_fields(run: AssembledRun) -> dict[str, Any]:
         "val_bytes": prepared.val_bytes,
         "bytes_per_token": round(prepared.train_bytes / prepared.train.n_tokens, 4),
         "unigram_nats_per_token": run.unigram_nats,
+        "yardsticks_bits_per_byte": {name: round(bits, 4) for name, bits in run.loop.settings.yardsticks.items()},
         "versions": versions(),
     }
 

@@ -62,7 +62,10 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """How often the loop looks and saves; `patience` 0 or None never stops early."""
+    """How often the loop looks and saves; `patience` 0 or None never stops early.
+
+    `yardsticks` are bits per byte: the first look below one is said.
+    """
 
     budget: Budget
     schedule: Schedule
@@ -76,6 +79,7 @@ class LoopSettings:
     checkpoint_every_s: float = 60.0
     checkpoint_every_steps: int | None = None
     patience: int | None = None
+    yardsticks: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -99,6 +103,7 @@ class LoopState:
     reason: str | None = None
     last_look: dict[str, float] = field(default_factory=dict)
     last_look_step: int = -1
+    passed: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``state.json``."""
@@ -306,10 +311,22 @@ class Loop:
         if state.watch.observe(state.step, nats, train_nats):
             self.events.emit("best", step=state.step, nats_per_token=nats)
             self.keeper.publish(state)
+        self._compare(look)
         message = state.watch.turn(state.step, nats, train_nats)
         if message is not None:
             best = {"best_step": state.watch.best_step, "best_nats_per_token": state.watch.best_nats}
             self.events.emit("overfit", step=state.step, **best, nats_per_token=nats, message=message)
+
+    def _compare(self, look: dict[str, float]) -> None:
+        """Say which yardsticks this look is the first to pass."""
+        state, reached = self.state, look["bits_per_byte"]
+        ahead = {name: bits for name, bits in self.settings.yardsticks.items() if name not in state.passed}
+        new = {name: round(bits, 4) for name, bits in ahead.items() if reached < bits}
+        if new:
+            state.passed += new
+            words = ", ".join(f"{name} ({bits:.3f})" for name, bits in new.items())
+            message = f"It predicts the text better than {words}: {reached:.3f} bits per byte."
+            self.events.emit("passed", step=state.step, yardsticks=new, message=message)
 
     def _sample(self) -> None:
         for sample in self.task.samples(self.model, self.state.step):

@@ -1,0 +1,144 @@
+"""Where the time of a training step goes: share of this machine's matmul peak, and what the rest is spent on.
+
+Steps of the shapes that Vidro chooses (and, with --large, of GPT-2's 124M at batch 4 × 256) take turns with products of
+two 2048 × 2048 matrices in fp32. Efficiency is FLOPs of the step (6 × multiplying weights + 12·L·d·T a token) over what
+that product would have done in the same time. Then the step is profiled and its operations are grouped.
+
+    python benchmarks/step_overhead.py --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from common import interleave, machine_line, report, table
+from vidro.config.presets import preset
+from vidro.config.schema import ModelConfig, OptimOptions
+from vidro.model.count import count
+from vidro.model.loss import lm_loss
+from vidro.model.transformer import Transformer
+from vidro.train.defaults import SHORT_MODEL, optimizer_settings
+from vidro.train.machine import settled
+from vidro.train.optim import Optimizer
+from vidro.train.step import Batch, StepSettings, train_step
+
+SIDE = 2048
+SHAPES = {
+    "short, 128 wide": (SHORT_MODEL, 16),
+    "default, 192 wide": (ModelConfig(), 16),
+    "384 wide": (ModelConfig(d_model=384, n_heads=12, n_kv_heads=12, d_ff=1024), 16),
+}
+GROUPS = {
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "_scaled_dot_product"),
+    "sums, products and roots": ("mul", "add", "sub", "div", "neg", "sqrt", "rsqrt", "square", "pow", "addcmul",
+                                 "addcdiv", "lerp", "exp", "silu", "gelu", "sum", "mean", "norm", "linalg"),
+    "moving and shaping": ("copy", "clone", "roll", "cat", "stack", "contiguous", "index", "gather", "scatter",
+                           "embedding", "fill", "zero", "ones", "to_copy", "narrow", "slice", "transpose", "view"),
+    "softmax and loss": ("_softmax", "_log_softmax", "log_softmax", "masked_fill"),
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--large", action="store_true", help="GPT-2's 124M too, batch 4 × 256")
+    parser.add_argument("--json", type=Path, help="write the raw figures here")
+    options = parser.parse_args()
+    shapes = dict(SHAPES)
+    if options.large:
+        shapes = {"gpt2, 124M": (preset("gpt2"), 4)}
+    with settled(options.threads):
+        rows, parts = [], []
+        for name, (config, n_rows) in shapes.items():
+            step, flops = make_step(config, n_rows, length=min(config.context_length, 256))
+            seconds = interleave({"step": timed(step), "peak": timed(product())}, rounds=options.rounds)
+            middle = {who: statistics.median(values) for who, values in seconds.items()}
+            share = flops / middle["step"] / (2 * SIDE**3 / middle["peak"])
+            rows.append([name, f"{count(config).n_parameters:,}", f"{1e3 * middle['step']:.1f}", f"{share:.2f}"])
+            parts.append((name, time_by_group(step)))
+    lines = [machine_line(options.threads), "", table(["model", "parameters", "ms a step", "of matmul peak"], rows), ""]
+    header = ["share of the step's processor time", *(name for name, _ in parts)]
+    groups = [*GROUPS, "other"]
+    lines.append(table(header, [[g, *(f"{shares.get(g, 0.0):.1%}" for _, shares in parts)] for g in groups]))
+    report("A training step", lines, data={"rows": rows, "groups": dict(parts)}, json_path=options.json)
+
+
+def make_step(config: ModelConfig, rows: int, *, length: int) -> tuple[Callable[[], object], float]:
+    """A whole optimizer step on random tokens, and its FLOPs."""
+    model = Transformer(config).train()
+    optimizer = Optimizer(model, optimizer_settings(OptimOptions(), config))
+    ids = torch.randint(config.vocab_size, (rows, length + 1), generator=torch.Generator().manual_seed(1))
+    batch = Batch(ids[:, :-1], ids[:, 1:])
+    settings = StepSettings(micro_batch=rows, clip=1.0, autocast=nullcontext)
+
+    def loss(model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        assert isinstance(model, Transformer)
+        return lm_loss(model, batch.ids, batch.targets)
+
+    def step() -> object:
+        return train_step(model, optimizer, batch, loss=loss, multiplier=0.1, settings=settings)
+
+    per_token = 6.0 * count(config).n_matmul + 12.0 * config.n_layers * config.n_heads * config.d_head * length
+    return step, rows * length * per_token
+
+
+def product() -> Callable[[], object]:
+    """The yardstick of the machine."""
+    a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
+    return lambda: a @ b
+
+
+def timed(work: Callable[[], object]) -> Callable[[], float]:
+    """Seconds of one call; called twice before, to warm up."""
+    work()
+    work()
+
+    def measure() -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    return measure
+
+
+def time_by_group(step: Callable[[], object], *, steps: int = 5) -> dict[str, float]:
+    """The share of each group of operations in the processor time of all of them, Python between them left out."""
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        for _ in range(steps):
+            step()
+    spent: dict[str, float] = {}
+    for event in recorded.key_averages():
+        if event.key.startswith("aten::"):
+            name = group_of(event.key.removeprefix("aten::"))
+            spent[name] = spent.get(name, 0.0) + event.self_cpu_time_total
+    total = sum(spent.values())
+    return {name: value / total for name, value in spent.items()}
+
+
+def group_of(operation: str) -> str:
+    """The group of an operation by its name, with the in-place mark left out.
+
+    >>> group_of("mul_"), group_of("_scaled_dot_product_flash_attention_for_cpu_backward"), group_of("_to_copy")
+    ('sums, products and roots', 'matrix products', 'moving and shaping')
+    """
+    plain = operation.rstrip("_")
+    for name, members in GROUPS.items():
+        if plain in members:
+            return name
+    for name, members in GROUPS.items():
+        if any(len(member) > 2 and plain.lstrip("_").startswith(member.lstrip("_")) for member in members):
+            return name
+    return "other"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The yardsticks of a run's text, measured once and kept in the cache; what they are: `evals/yardsticks`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from vidro.config.load import to_dict
+from vidro.config.schema import DataOptions
+from vidro.core.errors import DataError
+from vidro.core.files import read_json, sha256_bytes, write_json_atomic
+from vidro.data.prepare import Prepared
+from vidro.evals.yardsticks import TRAIN_BYTES, VAL_BYTES, text_yardsticks
+
+
+def known_yardsticks(prepared: Prepared, data: DataOptions, *, cache_dir: Path) -> dict[str, float]:
+    """Bits per byte of the validation text for each yardstick, from the cache where it was measured before."""
+    key = json.dumps(
+        [prepared.source_sha256, to_dict(data), prepared.val_bytes, TRAIN_BYTES, VAL_BYTES], sort_keys=True
+    )
+    path = cache_dir / "yardsticks" / f"{sha256_bytes(key.encode())[:32]}.json"
+    with contextlib.suppress(DataError):  # none yet, or damaged: it is made again
+        known = read_json(path, error=DataError)
+        if isinstance(known, dict) and all(isinstance(bits, float) for bits in known.values()):
+            return known
+    found = text_yardsticks(prepared.train_texts(), prepared.val_texts())
+    write_json_atomic(path, found)
+    return found
