@@ -13,7 +13,7 @@ from vidro.data.tinyworld.facts import ANIMALS, BEST_MAKER, PEOPLE, PLACES, SMAL
 from vidro.data.tinyworld.telling import CANDIDATES, PLOTS, RULES, TABLES, Digits, Teller
 
 EVERYBODY = {**PEOPLE, **ANIMALS}
-GOLDEN = "f9456b9c99d1ae1d25b0ead32eb15abe522e2ab63c27bce9c832cc472a6fde4e"  # stories 0 to 49 of seed 0
+GOLDEN = "30677aeec495eb1acd98cb63864a51144d75955608ed16bcb5622f2e51abcb1c"  # stories 0 to 49 of seed 0
 NAME = "|".join(sorted(EVERYBODY, key=len, reverse=True))
 
 
@@ -50,10 +50,10 @@ def test_text_is_the_stories_with_two_empty_lines_between() -> None:
 
 def test_lengths_and_paragraphs(sample: list[str]) -> None:
     words = [len(one.split()) for one in sample]
-    assert min(words) >= 80
-    assert max(words) <= 190
-    assert 110 <= sum(words) / len(words) <= 150
-    assert {one.count("\n\n") for one in sample} <= {3, 4}
+    assert min(words) >= 90
+    assert max(words) <= 185
+    assert 110 <= sum(words) / len(words) <= 155
+    assert {one.count("\n\n") for one in sample} == {3}
 
 
 def test_every_plot_is_told_about_equally_often() -> None:

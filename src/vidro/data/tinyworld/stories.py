@@ -25,7 +25,7 @@ def told(seed: int, index: int) -> Told:
 
 
 def story(seed: int, index: int) -> str:
-    """The story with this number: about 120 words in four paragraphs."""
+    """The story with this number: about 145 words in four paragraphs."""
     return told(seed, index).text
 
 
