@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from vidro.core.errors import DataError
+from vidro.core.files import sha256_file
 from vidro.data.catalogue import CORPORA, Corpus, CorpusFile
-from vidro.data.corpora import cached_corpus, corpus_file, find_corpus, get_corpus
+from vidro.data.corpora import cached_corpus, corpus_file, find_corpus, get_corpus, is_made
 from vidro.data.documents import read_documents
+from vidro.data.made import story_floor
 
 
 def sha(data: bytes) -> str:
@@ -160,7 +162,35 @@ def test_the_catalogue_is_sound():
     assert "not for commercial use" in CORPORA["alpaca"].licence
 
 
-SEEN = [name for name, corpus in CORPORA.items() if all(item.sha256 for item in corpus.files)]
+MADE = [name for name, corpus in CORPORA.items() if is_made(corpus.files[0])]
+SEEN = [name for name, corpus in CORPORA.items() if all(item.sha256 for item in corpus.files) and name not in MADE]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_vidro_writes_itself_needs_no_network_and_is_the_same_everywhere(name, tmp_path):
+    for item in CORPORA[name].files:
+        path = corpus_file(name, item.role, cache_dir=tmp_path)
+        assert path.stat().st_size == item.n_bytes
+        assert sha256_file(path) == item.sha256
+    assert get_corpus(name, cache_dir=tmp_path) == tmp_path / "corpora" / name / CORPORA[name].files[0].name
+
+
+def test_held_out_rows_are_not_among_those_to_learn_from(tmp_path):
+    for name in MADE:
+        sides = [corpus_file(name, item.role, cache_dir=tmp_path) for item in CORPORA[name].files]
+        if len(sides) == 2:
+            train, test = (set(path.read_text(encoding="utf-8").splitlines()) for path in sides)
+            assert test
+            assert not train & test
+
+
+def test_the_stories_know_their_floor(tmp_path):
+    texts = [one.text for one in read_documents(corpus_file("tinyworld", "train", cache_dir=tmp_path))]
+    assert len(texts) > 5000
+    bits = story_floor(texts)
+    assert bits is not None
+    assert 0.04 < bits < 0.2
+    assert story_floor([texts[0], "not one of them"]) is None
 
 
 @pytest.mark.parametrize("name", SEEN)

@@ -264,6 +264,11 @@ def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
         f"On the validation text: {end['val_nats_per_token']:.3f} nats per token, {end['val_bits_per_byte']:.3f} bits "
         f"per byte, perplexity {human_perplexity(end['val_perplexity'])} (the model of step {end['best_step']:,})."
     )
+    bars = facts.get("start", {}).get("yardsticks_bits_per_byte", {})
+    if bars:
+        lines.append(
+            f"Without a model: {', '.join(f'{name} {bits:.3f}' for name, bits in bars.items())} bits per byte."
+        )
     picture = path / "plots" / "loss.png"
     if picture.is_file():
         lines.append(f"Its curve: {picture}")

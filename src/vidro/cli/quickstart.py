@@ -24,9 +24,6 @@ app = make_app(
 )
 
 MINUTES = 2.0
-TEXT_BYTES = 2_000_000
-TEXT_SEED = 1
-BETWEEN = "\n<|endoftext|>\n"  # a line of its own between two stories: each is a document
 STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
@@ -87,19 +84,22 @@ def heading(title: str, what: str) -> None:
 
 
 def write_stories(cache_dir: Path) -> Path:
-    """The stories as a text file in the cache; the same bytes each time."""
+    """The corpus `tinyworld` under the name that the run is to have; the same bytes each time."""
     from vidro.core.files import write_text_atomic
-    from vidro.data.tinyworld import stories
+    from vidro.data.made import story_text
 
     path = cache_dir / "quickstart" / "quickstart.txt"
-    write_text_atomic(path, BETWEEN.join(stories(seed=TEXT_SEED, n_bytes=TEXT_BYTES)) + "\n")
+    write_text_atomic(path, "".join(story_text()))
     return path
 
 
 def show_text(path: Path) -> None:
     """Stage one: what will be learned from."""
+    from vidro.data.made import BETWEEN
+
     stories = path.read_text(encoding="utf-8").split(BETWEEN)
-    heading("The text", f"{len(stories):,} little stories from one village, {TEXT_BYTES / 1e6:.0f} MB. One of them:")
+    size = f"{path.stat().st_size / 1e6:.0f} MB"
+    heading("The text", f"{len(stories):,} little stories from one village, {size}. One of them:")
     for line in textwrap.wrap(stories[0].replace("\n\n", " "), 90)[:4]:
         note(f"  {line}")
     note("  …")

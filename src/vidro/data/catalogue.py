@@ -2,7 +2,8 @@
 
 A checksum is written here only when the very bytes were looked at; a file without one is hashed at its first download
 and held to that afterwards (the cache's lock file). A file without an address was put together from its source by
-hand and can be taken from a folder (``--mirror DIR``). Not here: fetching (`corpora`).
+hand and can be taken from a folder (``--mirror DIR``), or is written by Vidro itself (`made`). Not here: fetching
+(`corpora`).
 """
 
 from __future__ import annotations
@@ -46,6 +47,80 @@ class Corpus:
 
 
 _ALL = (
+    Corpus(
+        name="tinyworld",
+        kind="text",
+        about="Stories from one small village, told by Vidro itself, 5 MB: a first text, and a model to start --from.",
+        licence="that of Vidro",
+        source="vidro.data.tinyworld",
+        files=(
+            CorpusFile(
+                "tinyworld.txt",
+                sha256="8ee21be2cdfe42b15392582d5c2a8f9002a54d83531fa0b4e0f28c9ecf3f61ff",
+                n_bytes=5_099_434,
+            ),
+        ),
+    ),
+    Corpus(
+        name="tinyworld-spam",
+        kind="labels",
+        about="2,000 messages from that village, half of them spam, and 250 of unseen combinations.",
+        licence="that of Vidro",
+        source="vidro.data.tinyworld",
+        files=(
+            CorpusFile(
+                "tinyworld-spam.tsv",
+                sha256="f8e6e273b33d9e09f3d1c269e4fd415e71794b94bc11c1feac122bc78d516256",
+                n_bytes=155_462,
+            ),
+            CorpusFile(
+                "tinyworld-spam-test.tsv",
+                role="test",
+                sha256="ee9291ffea79def84f23f0dfa27c448df673be11a08d782988a946dac3ee6c17",
+                n_bytes=20_018,
+            ),
+        ),
+    ),
+    Corpus(
+        name="tinyworld-topics",
+        kind="labels",
+        about="2,000 messages from that village about five topics, and 250 of unseen combinations.",
+        licence="that of Vidro",
+        source="vidro.data.tinyworld",
+        files=(
+            CorpusFile(
+                "tinyworld-topics.tsv",
+                sha256="b5cff9cd042a26939378eb1a9e55de0c7fbbabdc9a2cda935d4a4cc6eae66deb",
+                n_bytes=130_041,
+            ),
+            CorpusFile(
+                "tinyworld-topics-test.tsv",
+                role="test",
+                sha256="657885b0007487436870e9079f9e4f1b3deb23580b3ca4888a4c04a0f7006f61",
+                n_bytes=16_285,
+            ),
+        ),
+    ),
+    Corpus(
+        name="tinyworld-instructions",
+        kind="instructions",
+        about="4,000 instructions of eight kinds with exact answers, and 500 of unseen combinations.",
+        licence="that of Vidro",
+        source="vidro.data.tinyworld",
+        files=(
+            CorpusFile(
+                "tinyworld-instructions.jsonl",
+                sha256="0afcc7f5bb35b5e51195af86ae99c923f02587fdbc0c78e760540b3b3310746d",
+                n_bytes=521_172,
+            ),
+            CorpusFile(
+                "tinyworld-instructions-test.jsonl",
+                role="test",
+                sha256="d49ec7f410ad75365aff3fe8b5479a4baee3581d68004a22abb70214066ceb6b",
+                n_bytes=64_682,
+            ),
+        ),
+    ),
     Corpus(
         name="tinyshakespeare",
         kind="text",

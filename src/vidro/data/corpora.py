@@ -60,16 +60,30 @@ def corpus_file(name: str, role: str, *, cache_dir: Path | None) -> Path:
     item = find_corpus(name).file(role)
     if item is None:
         raise DataError(f"the corpus {name} has no {role} file")
-    if cache_dir is None or not _is_cached(item, cache_dir / "corpora" / name, cache_dir):
+    if cache_dir is not None and is_made(item):
+        get_corpus(name, cache_dir=cache_dir)
+    elif cache_dir is None or not _is_cached(item, cache_dir / "corpora" / name, cache_dir):
         raise DataError(f"the corpus {name} is not on this machine yet", hint=f"Get it: vidro data get {name}")
     return cache_dir / "corpora" / name / item.name
+
+
+def is_made(item: CorpusFile) -> bool:
+    """Whether Vidro writes this file itself, so that nothing has to be fetched."""
+    from vidro.data.made import MAKERS
+
+    return item.name in MAKERS
 
 
 def _get_file(
     item: CorpusFile, corpus: Corpus, folder: Path, *, cache_dir: Path, mirror: Path | None, progress: Progress | None
 ) -> None:
     path = folder / item.name
-    if mirror is not None:
+    if is_made(item):
+        from vidro.data.made import MAKERS
+
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(MAKERS[item.name]())
+    elif mirror is not None:
         _from_mirror(item, corpus, mirror, path)
     elif item.url is None:
         what = f"{item.name} has no address to fetch it from: it was put together from {corpus.source}"

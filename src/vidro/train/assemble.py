@@ -22,6 +22,7 @@ from vidro.core.events import EventStream
 from vidro.data.shards import TokenShards
 from vidro.data.windows import TokenStream
 from vidro.evals.memorisation import CopyIndex
+from vidro.evals.perplexity import BATCH_TOKENS
 from vidro.evals.subset import ValSubset
 from vidro.evals.yardsticks import token_counts, unigram_nats
 from vidro.inspect.probes import ProbeRecorder
@@ -36,7 +37,7 @@ from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
 from vidro.train.stop import StopSignal
 from vidro.train.text_task import TextTask
-from vidro.train.yardsticks import known_yardsticks
+from vidro.train.yardsticks import FLOOR, known_yardsticks
 
 if TYPE_CHECKING:
     from vidro.text.tokenizer import Tokenizer
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
 
 LOOKS_SHARE = 0.02  # all looks at the validation text together cost at most this share of the run (design, section 4)
 FORWARD_SHARE = 1 / 3  # … a look only goes forward; training also goes backward, which is twice as much
-FULL_SHARE = 0.15  # of a budget in minutes, for the evaluation at the end; a longer text is evaluated in part
+FULL_SHARE = 0.05  # of a budget in minutes, for the evaluation at the end; a longer text is evaluated in part
 LEAST_WINDOWS = 8  # a look at fewer says nothing, whatever it costs
 CLOSING_S = 4.0  # set aside for drawing the plots and leaving
-TRIAL_WINDOWS = 4
 FORMAT_VERSION = 1  # of metrics.jsonl, samples.jsonl and probes/ (docs/formats.md)
 PROMPT_CHARS = 40
+LONG_CHARS = 5_000  # a text longer than this begins with a title page, say
 LOOK_CHARS = 2_000_000  # of the validation text, from which prompts and the sentences of the probes are chosen
 COPY_CHARS = 200_000_000  # of the training text, in which copies are looked for; the index is as large as its text
 
@@ -86,6 +87,7 @@ class AssembledRun:
     around: Surroundings
     notes: tuple[str, ...]
     unigram_nats: float
+    yardsticks: dict[str, float]
     precision: str
 
 
@@ -134,7 +136,7 @@ def assemble(
         optimizer=optimizer,
         task=task,
         keeper=keeper,
-        settings=replace(loop_settings(setup, facts, task.autocast), yardsticks=yardsticks),
+        settings=loop_settings(setup, facts, task.autocast, yardsticks),
         state=state,
         events=events,
         clock=around.clock,
@@ -154,6 +156,7 @@ def assemble(
         around=around,
         notes=notes,
         unigram_nats=unigram_nats,
+        yardsticks=yardsticks,
         precision=precision.name,
     )
 
@@ -170,8 +173,10 @@ def speed_facts(model: ModelConfig, peak: MatmulPeak) -> Callable[[float, float]
     return facts
 
 
-def loop_settings(setup: Setup, facts: RunFacts, context: Callable[[], AbstractContextManager]) -> LoopSettings:
-    """The loop's numbers from the plan and the options."""
+def loop_settings(
+    setup: Setup, facts: RunFacts, context: Callable[[], AbstractContextManager], yardsticks: dict[str, float]
+) -> LoopSettings:
+    """The loop's numbers from the plan and the options. The floor is no yardstick that a look could pass."""
     options, plan = setup.options, setup.plan
     optim, train = options.optim, options.train
     short = facts.training_s is not None and facts.training_s < 120
@@ -192,6 +197,7 @@ def loop_settings(setup: Setup, facts: RunFacts, context: Callable[[], AbstractC
         checkpoint_every_s=train.checkpoint_every,
         checkpoint_every_steps=train.checkpoint_steps,
         patience=train.patience,
+        yardsticks={name: bits for name, bits in yardsticks.items() if name != FLOOR},
     )
 
 
@@ -206,7 +212,7 @@ def make_task(
         rows=setup.plan.rows,
         device=device,
         tokenizer=setup.tokenizer,
-        val=val_subset(setup, TRIAL_WINDOWS, device),
+        val=val_subset(setup, max(1, BATCH_TOKENS // context), device),  # one full batch: what it costs is measured
         prompts=prompts if prompts else default_prompts(val_texts, setup.tokenizer, context_length=context),
         sampling=SamplingOptions(max_tokens=options.train.sample_tokens, seed=options.train.seed),
         copies=CopyIndex(up_to(COPY_CHARS, prepared.train_texts())),
@@ -245,7 +251,7 @@ def default_prompts(val_texts: list[str], tokenizer: Tokenizer, *, context_lengt
     They fill at most half of the context.
     """
     text = val_texts[len(val_texts) // 2] if val_texts else ""
-    if len(val_texts) == 1:
+    if len(val_texts) == 1 or len(text) > LONG_CHARS:
         text = text[len(text) // 2 :]
     words = text[: 10 * PROMPT_CHARS].split()[1:]  # the first word may be half a word
     opening = ""
@@ -356,7 +362,7 @@ def start_fields(run: AssembledRun) -> dict[str, Any]:
         "val_bytes": prepared.val_bytes,
         "bytes_per_token": round(prepared.train_bytes / prepared.train.n_tokens, 4),
         "unigram_nats_per_token": run.unigram_nats,
-        "yardsticks_bits_per_byte": {name: round(bits, 4) for name, bits in run.loop.settings.yardsticks.items()},
+        "yardsticks_bits_per_byte": {name: round(bits, 4) for name, bits in run.yardsticks.items()},
         "versions": versions(),
     }
 

@@ -1,4 +1,7 @@
-"""The yardsticks of a run's text, measured once and kept in the cache; what they are: `evals/yardsticks`."""
+"""The yardsticks of a run's text, measured once and kept in the cache; what they are: `evals/yardsticks`.
+
+A text that Vidro wrote itself has one more, the floor: its grammar knows how probable each story is.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,12 @@ from vidro.config.load import to_dict
 from vidro.config.schema import DataOptions
 from vidro.core.errors import DataError
 from vidro.core.files import read_json, sha256_bytes, write_json_atomic
+from vidro.data.corpora import CORPORA
+from vidro.data.made import story_floor
 from vidro.data.prepare import Prepared
 from vidro.evals.yardsticks import TRAIN_BYTES, VAL_BYTES, text_yardsticks
+
+FLOOR = "floor"
 
 
 def known_yardsticks(prepared: Prepared, data: DataOptions, *, cache_dir: Path) -> dict[str, float]:
@@ -25,5 +32,8 @@ def known_yardsticks(prepared: Prepared, data: DataOptions, *, cache_dir: Path) 
         if isinstance(known, dict) and all(isinstance(bits, float) for bits in known.values()):
             return known
     found = text_yardsticks(prepared.train_texts(), prepared.val_texts())
+    if prepared.source_sha256 == CORPORA["tinyworld"].files[0].sha256:
+        floor = story_floor(prepared.val_texts())
+        found |= {} if floor is None else {FLOOR: floor}
     write_json_atomic(path, found)
     return found
