@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import doctest
 from typing import Any
 
 import numpy as np
 import pytest
 
 from vidro.core.events import Event
-from vidro.evals import frames
 from vidro.evals.curves import Line, curves, smoothed, turned_up
 
 
@@ -101,7 +99,3 @@ def test_epochs_come_from_the_start_or_from_the_events() -> None:
     assert curves([{"event": "start", "train_tokens": 70}, train(1, 9.0)], name="r").tokens_per_epoch == 70
     assert curves([train(1, 9.0)], name="r").tokens_per_epoch == pytest.approx(50)
     assert curves([], name="r").tokens_per_epoch is None
-
-
-def test_examples_of_how_numbers_are_written() -> None:
-    assert doctest.testmod(frames).failed == 0
