@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,37 @@ def test_chat_without_the_training_text(
     err = capsys.readouterr().err
     assert "Unknown words are not marked: book.txt: there is no such file" in err
     assert "0 times" not in err
+
+
+@pytest.mark.parametrize("lost", ["the run", "its text"])
+def test_chat_without_the_parent(
+    lost: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = tmp_path / "desk"
+    shutil.copytree(trained, desk)
+    shutil.copytree(desk / "runs/book-1", desk / "runs/child-1")
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("VIDRO_CACHE", str(desk / "cache"))
+    alter(desk / "runs/child-1/vidro.json", parent="runs/book-1")
+    if lost == "the run":
+        assert main(["runs", "rm", "book-1", "--yes"]) == 0
+        said = f"{Path('runs/book-1')}: the run is not there any more"
+    else:
+        (desk / "other.txt").write_text(text(2, 20_000), encoding="utf-8")
+        data = vidro.load("book-1").record["data"]
+        alter(desk / "runs/book-1/vidro.json", data={**data, "source": "other.txt", "sha256": "0" * 64})
+        said = "other.txt: the training text has changed since"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("the computer\n"))
+    assert main(["chat", "child-1", "--max-tokens", "8", "--seed", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert out.strip()
+    assert f"Unknown words are not marked: {said}" in err
+    assert "Beginnings that suit it:" in err, "its own text is still here"
+    assert "0 times" not in err
+
+
+def alter(record: Path, **fields: Any) -> None:
+    record.write_text(json.dumps({**json.loads(record.read_text(encoding="utf-8")), **fields}), encoding="utf-8")
 
 
 # Keeping house

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from vidro.config.schema import DataOptions
 from vidro.core.errors import DataError
+from vidro.data.corpora import CORPORA
 from vidro.data.documents import ReadReport, read_documents
 from vidro.data.sources import find_inputs
+from vidro.data.survey import open_source
 
 
 def names(source, report=None, **how) -> list[str]:
@@ -92,6 +95,21 @@ def test_a_file_in_the_way_wins_over_a_corpus(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "names").write_text("mine\n")
     assert [d.text for d in read_documents("names")] == ["mine\n"]
+
+
+@pytest.mark.parametrize("name", [name for name, corpus in CORPORA.items() if corpus.kind != "text"])
+def test_rows_for_fine_tuning_are_not_a_text(name, tmp_path):
+    for read in (
+        lambda: names(name, cache_dir=tmp_path),
+        lambda: open_source(name, DataOptions(), cache_dir=tmp_path),
+        lambda: open_source("tinyworld", DataOptions(val=name), cache_dir=tmp_path),
+    ):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert str(caught.value) == (
+            f"{name}: this corpus is for fine-tuning ({CORPORA[name].kind}), not a text. "
+            f"To read its rows as a text all the same, name the file that vidro data get {name} prints."
+        )
 
 
 def test_a_name_too_long_for_the_system_is_one_line():

@@ -125,12 +125,20 @@ class Run:
         from vidro.api.places import default_cache_dir
         from vidro.data.survey import open_source
 
-        data = self.record.get("data", {})
+        data = self._data()
         cache = default_cache_dir() if cache_dir is None else cache_dir
-        source = open_source(data.get("source", ""), self.settings.data, cache_dir=cache)
-        if source.source_sha256 != data.get("sha256"):
-            raise DataError("the training text has changed since", where=data.get("source"))
+        source = open_source(data["source"], self.settings.data, cache_dir=cache)
+        if source.source_sha256 != data["sha256"]:
+            raise DataError("the training text has changed since", where=data["source"])
         return source.train_texts()
+
+    def _data(self) -> dict[str, Any]:
+        """What the record says about the training text. Raises DataError where it says nothing."""
+        data = self.record.get("data")
+        if data is None:
+            what = "its record names no text" if self.path.is_dir() else "the run is not there any more"
+            raise DataError(what, where=self.path)
+        return data
 
     def known_words(self, *, cache_dir: Path | None = None) -> Counter[str]:
         """How often the text of this run and of those before it has each word. Counted once, then kept in the cache.
@@ -150,7 +158,7 @@ class Run:
         from vidro.core.files import read_json, sha256_bytes, write_json_atomic
         from vidro.infer.reading import count_words
 
-        key = json.dumps([self.record["data"]["sha256"], to_dict(self.settings.data)], sort_keys=True)
+        key = json.dumps([self._data()["sha256"], to_dict(self.settings.data)], sort_keys=True)
         path = cache / "words" / f"{sha256_bytes(key.encode())[:32]}.json"
         if not path.is_file():
             write_json_atomic(path, count_words(self.training_texts(cache_dir=cache)))

@@ -86,17 +86,23 @@ def from_training_text(run: Run) -> tuple[list[str], dict[str, int] | None]:
     from vidro.infer.reading import suggest_prompts
 
     cache = cache_dir()
+    prompts: list[str] = []
     try:
-        texts = run.training_texts(cache_dir=cache)
+        prompts = suggest_prompts(beginning(run.training_texts(cache_dir=cache)))
+        return prompts, run.known_words(cache_dir=cache)
     except VidroError as problem:
         remark(f"Unknown words are not marked: {problem}")
-        return [], None
+        return prompts, None
+
+
+def beginning(texts: Iterator[str]) -> str:
+    """The first texts together, as many as `SAMPLE_CHARS` hold."""
     sample = ""
     for text in texts:
         sample += text[:SAMPLE_CHARS] + "\n\n"
         if len(sample) >= SAMPLE_CHARS:
             break
-    return suggest_prompts(sample), run.known_words(cache_dir=cache)
+    return sample
 
 
 def lines() -> Iterator[str]:

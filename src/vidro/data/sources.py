@@ -16,7 +16,7 @@ from typing import Any
 
 from vidro.core.errors import DataError, did_you_mean
 from vidro.data.blocks import unreadable
-from vidro.data.corpora import CORPORA, cached_corpus
+from vidro.data.corpora import CORPORA, Corpus, cached_corpus
 from vidro.data.report import ReadReport
 
 Source = str | Path | Sequence[Any]
@@ -84,8 +84,16 @@ def find_inputs(source: Source, *, report: ReadReport, cache_dir: Path | None = 
     if glob.has_magic(text):
         return _glob(text, report)
     if text in CORPORA:
+        _check_is_text(CORPORA[text])
         return [input_file(cached_corpus(text, cache_dir=cache_dir))]
     raise _missing(text, path)
+
+
+def _check_is_text(corpus: Corpus) -> None:
+    """Raise DataError for a corpus whose rows are for fine-tuning: read as a text, they teach tabs and brackets."""
+    if corpus.kind != "text":
+        hint = f"To read its rows as a text all the same, name the file that vidro data get {corpus.name} prints."
+        raise DataError(f"this corpus is for fine-tuning ({corpus.kind}), not a text", where=corpus.name, hint=hint)
 
 
 def _folder(folder: Path, report: ReadReport) -> list[InputFile]:
