@@ -213,6 +213,38 @@ def test_levels_far_above_a_continued_run_are_told_in_words_only() -> None:
     assert figure.axes[0].get_ylim()[1] < 2
 
 
+YARDSTICKS = {"uniform": 8.0, "unigram": 4.7, "gzip": 3.0, "xz": 2.9, "5-gram": 2.6, "bzip2": 2.3, "floor": 1.2}
+
+
+def with_yardsticks(name: str, bits: dict[str, float] = YARDSTICKS) -> Curves:
+    first, *others = RUNS[name]()
+    return curves([{**first, "yardsticks_bits_per_byte": bits}, *others], name=name)
+
+
+def test_yardsticks_are_level_lines_at_their_cost_in_nats_per_token() -> None:
+    with plain_style():
+        figure = CHARTS["loss"](with_yardsticks("converging"))
+        assert_clean(figure)
+    words = words_of(figure)
+    level = [line.get_ydata() for line in figure.axes[0].lines if line.get_linestyle() == "-."]
+    heights = {name: YARDSTICKS[name] * BYTES_PER_TOKEN * math.log(2) for name in ("gzip", "5-gram", "bzip2", "floor")}
+    assert [list(y) for y in level] == [pytest.approx([height] * 2) for height in heights.values()]
+    assert all(f"{name}: {height:.2f}" in words for name, height in heights.items())
+    assert "xz" not in words
+    assert "uniform" not in words
+    low, high = figure.axes[0].get_ylim()
+    assert all(low < height < high for height in heights.values())
+
+
+def test_yardsticks_far_above_a_continued_run_do_not_flatten_it() -> None:
+    with plain_style():
+        figure = CHARTS["loss"](with_yardsticks("continued", {"gzip": 3.0, "floor": 0.6}))
+        assert_clean(figure)
+    assert "↑ gzip: 6.65" in words_of(figure)
+    assert "\nfloor: 1.33" in words_of(figure)
+    assert figure.axes[0].get_ylim()[1] < 2
+
+
 def test_bits_per_byte_stand_beside_perplexity() -> None:
     with plain_style():
         figure = CHARTS["perplexity"](made("converging"))
