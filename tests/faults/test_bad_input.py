@@ -202,6 +202,19 @@ def test_unknown_words_and_budgets(command: str, expected: str, desk: Path, refu
     assert refused(*command.split()).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--device", "cuda:99"], "device: there is no "),
+        (["--device", "gpu"], "device: "),
+        (["--device", "cpu", "--precision", "fp16"], "precision: fp16 needs a GPU. Choose fp32 (or bf16)."),
+    ],
+)
+def test_a_machine_that_is_not_here(flags: list[str], expected: str, refused: Refused) -> None:
+    assert refused("pretrain", "book.txt", *TRAIN, *flags).startswith(expected)
+    assert refused("pretrain", "book.txt", *TRAIN, *flags, "--dry-run").startswith(expected)
+
+
 @pytest.mark.parametrize("budgets", [[], ["--steps", "--minutes"], ["--tokens", "--epochs"]])
 def test_exactly_one_budget(budgets: list[str], refused: Refused) -> None:
     line = refused("pretrain", "book.txt", *(word for flag in budgets for word in (flag, "3")))

@@ -77,6 +77,21 @@ def test_the_loss_falls_and_the_root_is_the_best_look(bench: Any) -> None:
     assert open_run(RunRef(bench.folder / "a")).step == best["step"]
 
 
+def test_the_seed_decides_the_weights(bench: Any) -> None:
+    fresh: dict[str, bytes] = {}
+
+    def keep(event: Event) -> None:
+        if event["event"] == "start":
+            fresh[event["run"]] = (bench.folder / event["run"] / "model.safetensors").read_bytes()
+            raise Halt
+
+    for name, seed in (("one", 1), ("again", 1), ("two", 2)):
+        with pytest.raises(Halt):
+            bench.train(name, keep, seed=seed)
+    assert fresh["one"] == fresh["again"]
+    assert fresh["one"] != fresh["two"]
+
+
 def test_each_yardstick_is_passed_once_and_a_resume_does_not_say_it_again(bench: Any) -> None:
     bench.train("whole")
     bars = bench.log("whole", "start")[0]["yardsticks_bits_per_byte"]

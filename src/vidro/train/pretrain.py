@@ -37,6 +37,8 @@ from vidro.data.foreign import is_shards
 from vidro.data.prepare import Prepared, prepare
 from vidro.data.survey import TextSource, open_source
 from vidro.infer.decode import check_prompt
+from vidro.model.device import choose_device, choose_precision
+from vidro.model.init import initialise
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
@@ -104,6 +106,7 @@ def set_up(
     Raises DataError for a text and UsageError for settings that cannot be used.
     """
     the_budget(options.budget)
+    choose_precision(options.train.precision, choose_device(options.train.device))
     options = replace(options, data=lasting_val(options.data))
     text = source if is_shards(source) else open_source(source, options.data, cache_dir=cache_dir)
     notes: list[str] = []
@@ -193,7 +196,7 @@ def pretrain(
             tokenizer=setup.tokenizer.fingerprint,
             budget=to_dict(options.budget),
         )
-        model = Transformer(setup.plan.model) if parent is None else _parent_model(parent, setup.plan)
+        model = fresh_model(setup) if parent is None else _parent_model(parent, setup.plan)
         if parent is not None:
             setup = replace(setup, notes=(*parent.notes, *setup.notes))
             began = around.clock()
@@ -220,6 +223,7 @@ def resume(
     if not (path / "run.toml").is_file():
         raise RunError("there is no run to go on with", where=path, hint="Start it with vidro pretrain FILE.")
     options = read_settings(path / "run.toml")
+    choose_precision(options.train.precision, choose_device(options.train.device))
     check_unchanged(path, options, said or {})
     with lock_run(path):
         checkpoint, notes = checkpoint_to_continue(path, more=more is not None)
@@ -306,6 +310,13 @@ def _train(
     assert state.reason is not None
     signum = stop.signum if state.reason == "landed" else None  # a signal after the last step stopped nothing
     return PretrainResult(path=path, reason=state.reason, signum=signum, results=results)
+
+
+def fresh_model(setup: Setup) -> Transformer:
+    """A model that knows nothing; which nothing, the seed decides."""
+    model = Transformer(setup.plan.model)
+    initialise(model, seed=setup.options.train.seed)
+    return model
 
 
 def _parent_model(parent: OpenedRun, plan: Plan) -> Transformer:
