@@ -22,6 +22,7 @@ from vidro.core.errors import DataError, UsageError
 if TYPE_CHECKING:
     from vidro.checkpoint.run import OpenedRun
     from vidro.config.schema import ModelConfig, PretrainOptions
+    from vidro.data.documents import ReadReport
     from vidro.evals.perplexity import TextScore
     from vidro.infer.session import Generation, Piece, Session
     from vidro.model.transformer import Transformer
@@ -227,22 +228,29 @@ class Run:
         *,
         stride: int | None = None,
         encoding: str | None = None,
+        skip_bad: bool = False,
         cache_dir: Path | None = None,
+        report: ReadReport | None = None,
     ) -> TextScore:
         """How well the model predicts a text (a file, folder, pattern or cached corpus): bits per byte, perplexity.
 
-        Every token is predicted once (design, section 4); with `stride`, windows overlap. Raises DataError.
+        Every token is predicted once (design, section 4); with `stride`, windows overlap. What was changed or left out
+        while reading goes to `say`, or is only counted where the caller gives a `report`. Raises DataError.
         """
         from vidro.api.places import default_cache_dir
-        from vidro.data.documents import read_documents
+        from vidro.data.documents import ReadReport, read_documents
         from vidro.evals.perplexity import score_text
 
         cache = default_cache_dir() if cache_dir is None else cache_dir
-        texts = [document.text for document in read_documents(text, encoding=encoding, cache_dir=cache)]
+        counted = ReadReport() if report is None else report
+        found = read_documents(text, encoding=encoding, skip_bad=skip_bad, report=counted, cache_dir=cache)
+        texts = [document.text for document in found]
+        for message in counted.notes if report is None else ():
+            self.say(message)
         return score_text(self.model, self.tokenizer, texts, stride=stride)
 
     def yardsticks(
-        self, text: str | Path, *, encoding: str | None = None, cache_dir: Path | None = None
+        self, text: str | Path, *, encoding: str | None = None, skip_bad: bool = False, cache_dir: Path | None = None
     ) -> dict[str, float]:
         """What a byte of `text` costs compressors and counting models that know this run's training text, in bits.
 
@@ -253,8 +261,8 @@ class Run:
         from vidro.evals.yardsticks import text_yardsticks
 
         cache = default_cache_dir() if cache_dir is None else cache_dir
-        asked = (document.text for document in read_documents(text, encoding=encoding, cache_dir=cache))
-        return text_yardsticks(self.training_texts(cache_dir=cache), asked)
+        found = read_documents(text, encoding=encoding, skip_bad=skip_bad, cache_dir=cache)
+        return text_yardsticks(self.training_texts(cache_dir=cache), (document.text for document in found))
 
     def plot(self) -> list[Path]:
         """Draw the run's curves (loss, perplexity, learning rate, speed) into its ``plots/``; the files' paths."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from vidro.cli.apps import make_app
-from vidro.cli.options import Device, Encoding, Json, Runs, Threads, takes, value
+from vidro.cli.options import Device, Encoding, Json, Runs, SkipBad, Threads, takes, value
 
 app = make_app(
     "evaluate",
@@ -18,7 +18,7 @@ app = make_app(
     ),
 )
 
-Text = Annotated[str, value("The text: a file, a folder, a pattern or a corpus.", "FILE")]
+Text = Annotated[str, value("The text: a file, a folder, a pattern, a corpus, or - for stdin.", "FILE")]
 STRIDE_HELP = "Let windows overlap: each predicts only its last N tokens. Slower, and named in the result."
 Stride = Annotated[int | None, value(STRIDE_HELP, "N")]
 
@@ -30,6 +30,7 @@ def evaluate(
     text: Text,
     stride: Stride = None,
     encoding: Encoding = None,
+    skip_bad: SkipBad = False,
     device: Device = "auto",
     threads: Threads = None,
     json: Json = False,
@@ -38,16 +39,22 @@ def evaluate(
     from vidro.api.run import load
     from vidro.cli.options import at_least_one, use_threads
     from vidro.cli.places import cache_dir
-    from vidro.cli.terminal import print_json
+    from vidro.cli.terminal import note, print_json
+    from vidro.data.report import ReadReport
+    from vidro.data.survey import stage
 
     at_least_one(runs)
     opened = [load(name, device=device) for name in runs]
     use_threads(threads)
-    scores = []
+    read: dict[str, Any] = {"encoding": encoding, "skip_bad": skip_bad, "cache_dir": cache_dir()}
+    source = stage(text, cache_dir=cache_dir())
+    scores, report = [], ReadReport()
     for name, run in zip(runs, opened, strict=True):
-        score = run.evaluate(text, stride=stride, encoding=encoding, cache_dir=cache_dir())
-        scores.append({"run": name, **plain_score(score)})
-    bars = yardsticks(opened[0], text, encoding)
+        report = ReadReport()
+        scores.append({"run": name, **plain_score(run.evaluate(source, stride=stride, report=report, **read))})
+    for message in report.notes:
+        note(message)
+    bars = yardsticks(opened[0], source, read)
     if json:
         known = {} if bars is None else {"yardsticks_bits_per_byte": bars}
         found = scores[0] if len(scores) == 1 else {"results": scores}
@@ -59,15 +66,14 @@ def evaluate(
     return 0
 
 
-def yardsticks(run: Any, text: str, encoding: str | None) -> dict[str, float] | None:
-    """What the text costs without a model, or None, said, where the run's training text is gone."""
-    from vidro.cli.places import cache_dir
+def yardsticks(run: Any, source: Any, read: dict[str, Any]) -> dict[str, float] | None:
+    """What the text costs without a model, or None, said, where the run cannot give its training text any more."""
     from vidro.cli.terminal import note
-    from vidro.core.errors import DataError
+    from vidro.core.errors import VidroError
 
     try:
-        return run.yardsticks(text, encoding=encoding, cache_dir=cache_dir())
-    except DataError as problem:
+        return run.yardsticks(source, **read)
+    except VidroError as problem:
         note(f"No yardsticks: {problem}")
         return None
 

@@ -70,8 +70,8 @@ def takes(*schemas: type[Settings]) -> Callable[[Command], Command]:
 
         def run(*arguments: Any, **keywords: Any) -> int:
             keywords.pop("debug", None)  # read from the command line itself by `exits`, before anything can go wrong
-            said = {name: value for name, value in keywords.items() if name not in names or value is not None}
-            return command(*("-" if each == STDIN_MARK else each for each in arguments), **said)
+            said = {name: spoken(v) for name, v in keywords.items() if name not in names or v is not None}
+            return command(*map(spoken, arguments), **said)
 
         functools.update_wrapper(run, command)
         del run.__dict__["__wrapped__"]  # Cyclopts must see the flags below, not the bare command
@@ -81,6 +81,11 @@ def takes(*schemas: type[Settings]) -> Callable[[Command], Command]:
         return run
 
     return decorate
+
+
+def spoken(argument: Any) -> Any:
+    """The argument as it was typed."""
+    return "-" if argument == STDIN_MARK else argument
 
 
 def flags(schema: type[Settings]) -> Iterator[inspect.Parameter]:
