@@ -32,6 +32,22 @@ def test_resumed_drops_later_events_and_an_earlier_end(tmp_path: Path) -> None:
     assert [(e["event"], e["step"]) for e in read_events(path)][-1] == ("resumed", 1)
 
 
+def test_resumed_drops_all_after_the_checkpoint_it_goes_on_from_even_of_its_own_step(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    before = [("train", 5), ("eval", 5), ("checkpoint", 5)]
+    landing = [("note", 5), ("phase", 5), ("train", 8), ("eval", 8), ("checkpoint", 8), ("end", 8)]
+    after = [("resumed", 5), ("train", 6)]
+    written(path, *before, *landing, *after)
+    assert [(e["event"], e["step"]) for e in read_events(path)] == [*before, *after]
+
+
+def test_resumed_from_a_checkpoint_that_was_not_yet_said_keeps_all_of_its_step(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    written(path, ("checkpoint", 2), ("train", 5), ("eval", 5), ("train", 6), ("resumed", 5))
+    kinds = [(e["event"], e["step"]) for e in read_events(path)]
+    assert kinds == [("checkpoint", 2), ("train", 5), ("eval", 5), ("resumed", 5)]
+
+
 def test_time_is_counted_from_the_start_and_sinks_all_hear() -> None:
     ticks = iter([10.0, 12.5])
     heard: list[dict] = []

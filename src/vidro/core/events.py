@@ -65,7 +65,7 @@ def end_torn_line(path: Path) -> None:
 
 
 def read_events(path: Path) -> list[Event]:
-    """All events that count: a torn last line is left out, and ``resumed`` at step N undoes what came after N.
+    """All events that count: a torn last line is left out, and ``resumed`` undoes what came after its checkpoint.
 
     A missing file is an empty list: a run that was killed before its first event has none.
     """
