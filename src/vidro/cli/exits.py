@@ -6,7 +6,7 @@
 
 With ``--json`` an error is also the one object on stdout: ``{"error": {"kind", "message", "where", "hint"}}``; the
 line on stderr stays the same. A reader that closes the pipe early (``| head``) ends the command quietly, with 0.
-Not here: what a training run does with Ctrl-C (`train/watch`: it lands first).
+Not here: what a training run does with Ctrl-C (`train/stop` hears it, `train/loop` lands first).
 """
 
 from __future__ import annotations
