@@ -64,6 +64,19 @@ TABLE = {
     "pretrain --resume last --out x": ("--out does not go with --resume. A resumed run keeps its place and settings."),
     "pretrain --resume last --dry-run": "a resumed run has nothing left to plan. Look at it with vidro runs show.",
     "quickstart --steps 3 --minutes 1": f"--minutes and --steps are both budgets. {ONE_BUDGET}",
+    "generate last A B --explain": "--explain explains one prompt. Give one.",
+    **{
+        f"generate last Once --explain {flag} {value}": (
+            f"--explain shows one token, so {flag} would do nothing. Leave it out."
+        )
+        for flag, value in (
+            ("--samples", "2"),
+            ("--logprobs", ""),
+            ("--max-tokens", "9"),
+            ("--stop", "."),
+            ("--on-full", "stop"),
+        )
+    },
     # things that are not there
     "pretrain nobook.txt --steps 3": None,
     "pretrain book.txt --steps 3 --config no.toml": "no.toml: there is no such file",

@@ -19,7 +19,7 @@ from vidro.core.files import sha256_file
 from vidro.data.catalogue import CORPORA, Corpus, CorpusFile
 from vidro.data.corpora import cached_corpus, corpus_file, find_corpus, get_corpus, is_made
 from vidro.data.documents import read_documents
-from vidro.data.made import story_floor
+from vidro.data.made import MAKERS, story_floor
 
 
 def sha(data: bytes) -> str:
@@ -173,6 +173,34 @@ def test_what_vidro_writes_itself_needs_no_network_and_is_the_same_everywhere(na
         assert path.stat().st_size == item.n_bytes
         assert sha256_file(path) == item.sha256
     assert get_corpus(name, cache_dir=tmp_path) == tmp_path / "corpora" / name / CORPORA[name].files[0].name
+
+
+def test_what_vidro_writes_itself_takes_no_mirror(tmp_path):
+    line = failure(get_corpus, "tinyworld-spam", cache_dir=tmp_path / "cache", mirror=tmp_path)
+    assert line == "tinyworld-spam: Vidro writes this corpus itself. Leave --mirror out."
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_vidro_writes_itself_is_held_to_its_checksum(tmp_path, monkeypatch):
+    monkeypatch.setitem(MAKERS, "tinyworld-spam.tsv", lambda: iter(["spam\tother bytes\n"]))
+    line = failure(cached_corpus, "tinyworld-spam", cache_dir=tmp_path)
+    assert line.startswith("tinyworld-spam.tsv: other bytes than expected were made (sha256 ")
+    assert line.endswith("This is a fault of Vidro: please report it.")
+    assert not (tmp_path / "corpora" / "tinyworld-spam" / "tinyworld-spam.tsv").exists()
+
+
+def test_the_lock_says_where_each_file_came_from(site, tmp_path, monkeypatch):
+    get_corpus("packed", cache_dir=tmp_path)
+    get_corpus("tinyworld-spam", cache_dir=tmp_path)
+    monkeypatch.setitem(CORPORA, "small", replace(CORPORA["small"], files=CORPORA["small"].files[:1]))
+    get_corpus("small", cache_dir=tmp_path, mirror=site)
+    lock = json.loads((tmp_path / "corpora" / "lock.json").read_text())
+    assert {name: entry["origin"] for name, entry in lock.items()} == {
+        "packed/inner.tsv": CORPORA["packed"].files[0].url,
+        "small/train.txt": str(site.resolve()),
+        "tinyworld-spam/tinyworld-spam-test.tsv": "made by Vidro",
+        "tinyworld-spam/tinyworld-spam.tsv": "made by Vidro",
+    }
 
 
 def test_held_out_rows_are_not_among_those_to_learn_from(tmp_path):

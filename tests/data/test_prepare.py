@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vidro.config.schema import DataOptions
-from vidro.core.errors import DataError
+from vidro.core.errors import DataError, UsageError
 from vidro.data.catalogue import CORPORA, Corpus, CorpusFile
 from vidro.data.prepare import prepare, read_split, tokenize_source
 from vidro.data.survey import open_source, stage
@@ -263,7 +263,7 @@ def test_altered_shards_are_refused(lines, tokenizer, tmp_path):
 
 
 def test_shards_without_a_validation_side(lines, book, tokenizer, tmp_path):
-    tokenize_source(lines, tmp_path / "tokens", tokenizer, options=DataOptions(val="later.txt"))
+    tokenize_source(lines, tmp_path / "tokens", tokenizer, options=DataOptions(val=str(book)))
     prepared = prepare(tmp_path / "tokens", tokenizer, cache_dir=tmp_path / "cache")
     assert prepared.notes == [
         "No validation text was set apart when these tokens were made, so the last tenth is used."
@@ -274,6 +274,37 @@ def test_shards_without_a_validation_side(lines, book, tokenizer, tmp_path):
     given = prepare(tmp_path / "tokens", tokenizer, cache_dir=tmp_path / "cache", options=options)
     assert (list(given.val_texts()), given.val_bytes, given.train.n_documents) == ([STORY], len(STORY), 60)
     assert given.val.n_tokens == len(STORY) + 1
+
+
+def test_settings_about_reading_are_refused_where_no_text_is_read(lines, book, tokenizer, tmp_path):
+    tokens, cache = tmp_path / "tokens", tmp_path / "cache"
+    tokenize_source(lines, tokens, tokenizer)
+    for name, options in (
+        ("encoding", DataOptions(encoding="cp1252")),
+        ("skip-bad", DataOptions(skip_bad=True)),
+    ):
+        with pytest.raises(UsageError) as caught:
+            prepare(tokens, tokenizer, cache_dir=cache, options=options)
+        assert str(caught.value) == f"{name}: {tokens} holds tokens, so no text is read. Leave it out."
+        prepare(tokens, tokenizer, cache_dir=cache, options=dataclasses.replace(options, val=str(book)))
+
+
+def test_what_reading_the_validation_text_changed_is_said(lines, tokenizer, tmp_path):
+    tokenize_source(lines, tmp_path / "tokens", tokenizer)
+    folder = tmp_path / "val"
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text('{"text": "One."}\n{"text": ""}\nnot json\n')
+    (folder / "picture.png").touch()
+    options = DataOptions(val=str(folder), skip_bad=True)
+    notes = prepare(tmp_path / "tokens", tokenizer, cache_dir=tmp_path / "cache", options=options).notes
+    assert notes[:2] == ["1 empty document left out.", "1 file of other kinds left out (.png 1)."]
+    assert notes[2].startswith("Skipped as bad: ")
+
+
+def test_a_validation_text_that_is_not_there_is_said_at_once(lines, tokenizer, tmp_path):
+    with pytest.raises(DataError, match="there is no such file or folder"):
+        tokenize_source(lines, tmp_path / "tokens", tokenizer, options=DataOptions(val=str(tmp_path / "no.txt")))
+    assert not (tmp_path / "tokens").exists()
 
 
 def test_tokens_of_other_programs(tokenizer, tmp_path):

@@ -167,7 +167,9 @@ def shard_of(text: str) -> tuple[int, int]:
 
 
 def plain_corpus(corpus: Corpus, cache_dir: Path) -> dict[str, Any]:
-    """A corpus as plain values; `cached`: its files are there (checked when they are used)."""
+    """A corpus as plain values; `cached`: its files are there (checked when they are used), or made when needed."""
+    from vidro.data.corpora import is_made
+
     folder = cache_dir / "corpora" / corpus.name
     return {
         "name": corpus.name,
@@ -175,5 +177,5 @@ def plain_corpus(corpus: Corpus, cache_dir: Path) -> dict[str, Any]:
         "about": corpus.about,
         "licence": corpus.licence,
         "source": corpus.source,
-        "cached": all((folder / item.name).is_file() for item in corpus.files),
+        "cached": all(is_made(item) or (folder / item.name).is_file() for item in corpus.files),
     }

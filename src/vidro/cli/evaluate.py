@@ -47,7 +47,7 @@ def evaluate(
     opened = [load(name, device=device) for name in runs]
     use_threads(threads)
     read: dict[str, Any] = {"encoding": encoding, "skip_bad": skip_bad, "cache_dir": cache_dir()}
-    source = stage(text, cache_dir=cache_dir())
+    source: Any = stage(text, cache_dir=cache_dir())
     scores, report = [], ReadReport()
     for name, run in zip(runs, opened, strict=True):
         report = ReadReport()

@@ -36,6 +36,8 @@ Samples = Annotated[int, value("How many continuations of each prompt.", "N")]
 Logprobs = Annotated[bool, switch("Say how probable each token was.")]
 Explain = Annotated[bool, switch("Show every step from the prompt to the next token, with the real numbers.")]
 
+NOT_EXPLAINED = ("samples", "logprobs", "max_tokens", "stop", "on_full")
+
 
 @app.default
 @takes(SamplingOptions)
@@ -59,6 +61,9 @@ def generate(
 
     sampling_options(sampling)  # a wrong value is said before the model is looked for
     texts = all_prompts(prompts, prompts_file)
+    if explain:
+        said = {"samples": samples != 1, "logprobs": logprobs}
+        check_explained(texts, [name for name, here in said.items() if here] + list(sampling))
     model = load(run, device=device)
     use_threads(threads)
     if explain:
@@ -173,14 +178,23 @@ def plain_generation(run: Run, generation: Generation, *, logprobs: bool) -> dic
     return fields
 
 
+def check_explained(prompts: list[str], said: list[str]) -> None:
+    """Raise UsageError for several prompts, and for flags that say nothing about the one token that is explained."""
+    from vidro.cli.options import flag_name
+
+    if len(prompts) != 1:
+        raise UsageError("--explain explains one prompt", hint="Give one.")
+    idle = [flag_name(name) for name in said if name in NOT_EXPLAINED]
+    if idle:
+        raise UsageError(f"--explain shows one token, so {' and '.join(idle)} would do nothing", hint="Leave it out.")
+
+
 def explain_prompt(run: Run, prompts: list[str], sampling: dict[str, Any], *, json: bool) -> int:
     """The steps from one prompt to its next token."""
     from vidro.api.settings import sampling_options
     from vidro.cli.terminal import print_json
     from vidro.infer.explain import explain
 
-    if len(prompts) != 1:
-        raise UsageError("--explain explains one prompt", hint="Give one.")
     explanation = explain(run.model, run.tokenizer, prompts[0], sampling_options(sampling))
     if json:
         print_json(explanation)

@@ -54,13 +54,13 @@ def gather(*, measure: bool) -> dict[str, Any]:
     import torch
 
     import vidro
-    from vidro.api.places import default_cache_dir
+    from vidro.cli.places import cache_dir
     from vidro.core.files import free_bytes
     from vidro.model.device import choose_device
     from vidro.train.machine import physical_threads
 
     device = choose_device("auto")
-    cache = default_cache_dir()
+    cache = cache_dir()
     return {
         "vidro": vidro.__version__,
         "python": platform.python_version(),

@@ -40,6 +40,8 @@ def get_corpus(name: str, *, cache_dir: Path, mirror: Path | None = None, progre
     recognised by their checksum, also inside .gz and .zip. Raises DataError and StorageError.
     """
     corpus = find_corpus(name)
+    if mirror is not None and is_made(corpus.files[0]):
+        raise DataError("Vidro writes this corpus itself", where=name, hint="Leave --mirror out.")
     folder = cache_dir / "corpora" / name
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,12 +80,12 @@ def _get_file(
     item: CorpusFile, corpus: Corpus, folder: Path, *, cache_dir: Path, mirror: Path | None, progress: Progress | None
 ) -> None:
     path = folder / item.name
+    origin = str(item.url)
     if is_made(item):
-        from vidro.data.made import MAKERS
-
-        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(MAKERS[item.name]())
+        origin = "made by Vidro"
+        _make(item, path)
     elif mirror is not None:
+        origin = str(mirror.resolve())
         _from_mirror(item, corpus, mirror, path)
     elif item.url is None:
         what = f"{item.name} has no address to fetch it from: it was put together from {corpus.source}"
@@ -94,7 +96,20 @@ def _get_file(
         download(item.url, path, sha256=_known_sha256(item, folder.name, cache_dir), progress=progress)
     else:
         _from_archive(item, path, cache_dir=cache_dir, progress=progress)
-    _write_lock(item, folder.name, sha256_file(path), cache_dir)
+    _write_lock(item, folder.name, sha256_file(path), cache_dir, origin=origin)
+
+
+def _make(item: CorpusFile, path: Path) -> None:
+    """Write the file anew and hold it to the catalogue's checksum: it is the same on every machine, or of no use."""
+    from vidro.data.made import MAKERS
+
+    with atomic_path(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(MAKERS[item.name]())
+        found = sha256_file(temporary)
+        if item.sha256 is not None and found != item.sha256:
+            what = f"other bytes than expected were made (sha256 {found[:12]}… instead of {item.sha256[:12]}…)"
+            raise DataError(what, where=item.name, hint="This is a fault of Vidro: please report it.")
 
 
 def _from_archive(item: CorpusFile, path: Path, *, cache_dir: Path, progress: Progress | None) -> None:
@@ -189,9 +204,9 @@ def _read_lock(cache_dir: Path) -> dict[str, dict[str, str]]:
     return read_json(path, error=DataError) if path.exists() else {}
 
 
-def _write_lock(item: CorpusFile, corpus: str, sha256: str, cache_dir: Path) -> None:
+def _write_lock(item: CorpusFile, corpus: str, sha256: str, cache_dir: Path, *, origin: str) -> None:
     path = cache_dir / "corpora" / "lock.json"
     with FileLock(path.with_suffix(".json.lock")):
         entries = _read_lock(cache_dir)
-        entries[f"{corpus}/{item.name}"] = {"sha256": sha256, "url": item.url or "a folder on this machine"}
+        entries[f"{corpus}/{item.name}"] = {"sha256": sha256, "origin": origin}
         write_json_atomic(path, dict(sorted(entries.items())))

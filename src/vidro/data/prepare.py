@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock
 
 from vidro.config.schema import DataOptions
-from vidro.core.errors import DataError
+from vidro.core.errors import DataError, UsageError
 from vidro.core.files import sha256_file, storage_errors
 from vidro.data.documents import Reading, read_file
 from vidro.data.foreign import foreign_files, is_shards, open_foreign
@@ -130,6 +130,8 @@ def tokenize_source(
     report = ReadReport()
     reading = Reading(options.encoding, options.skip_bad)
     files = find_inputs(source, report=report, cache_dir=cache_dir)
+    if options.val is not None:
+        find_inputs(options.val, report=ReadReport(), cache_dir=cache_dir)  # only to say now that it is not there
     rule = SplitRule("train") if options.val is not None else _rule_of(files, reading)
     _put_beside(tokenizer, out_dir)
     made = tokenize_files(
@@ -208,10 +210,12 @@ def _open(made: Tokenized, side: str, tokenizer: Tokenizer) -> TokenShards:
 
 def _from_shards(path: Path, tokenizer: Tokenizer, *, cache_dir: Path, options: DataOptions) -> Prepared:
     """Tokens that exist already. Validation: ``--val``, else the shards' own side, else the last tenth."""
+    _check_reading(path, options)
     train, val, sha256, notes = _open_folder(path, tokenizer)
     val_texts = None
     if options.val is not None:
-        val, val_texts = _val_alone(options, tokenizer, cache_dir)
+        val, val_texts, val_notes = _val_alone(options, tokenizer, cache_dir)
+        notes += val_notes
     elif not len(val):
         train, val = train.divide(TRAIN_SHARE)
         notes.append("No validation text was set apart when these tokens were made, so the last tenth is used.")
@@ -229,6 +233,15 @@ def _from_shards(path: Path, tokenizer: Tokenizer, *, cache_dir: Path, options: 
         _train_texts=lambda: (tokenizer.decode(ids.tolist()) for ids in train.documents()),
         _val_texts=val_texts or (lambda: (tokenizer.decode(ids.tolist()) for ids in val.documents())),
     )
+
+
+def _check_reading(path: Path, options: DataOptions) -> None:
+    """Raise UsageError for settings about reading text where there is no text to read."""
+    if options.val is not None:
+        return
+    for name, said in (("encoding", options.encoding is not None), ("skip-bad", options.skip_bad)):
+        if said:
+            raise UsageError(f"{path} holds tokens, so no text is read", where=name, hint="Leave it out.")
 
 
 def _open_folder(path: Path, tokenizer: Tokenizer) -> tuple[TokenShards, TokenShards, str, list[str]]:
@@ -251,18 +264,19 @@ def _open_folder(path: Path, tokenizer: Tokenizer) -> tuple[TokenShards, TokenSh
 
 def _val_alone(
     options: DataOptions, tokenizer: Tokenizer, cache_dir: Path
-) -> tuple[TokenShards, Callable[[], Iterator[str]]]:
-    """Tokens and texts of ``--val`` where the training side is tokens already."""
-    reading = Reading(options.encoding, options.skip_bad)
-    files = find_inputs(str(options.val), report=ReadReport(), cache_dir=cache_dir)
+) -> tuple[TokenShards, Callable[[], Iterator[str]], list[str]]:
+    """Tokens and texts of ``--val`` where the training side is tokens already, and remarks."""
+    reading, report = Reading(options.encoding, options.skip_bad), ReadReport()
+    files = find_inputs(str(options.val), report=report, cache_dir=cache_dir)
     checksums = [(item.kind, sha256_file(item.path)) for item in files]
     folder = cache_dir / "tokens" / digest([VERSION, checksums, asdict(reading), tokenizer.fingerprint])[:32]
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         made = tokenize_files(files, folder, tokenizer, rule=SplitRule("val"), reading=reading)
+    report.merge(made.report)
     texts = functools.partial(_texts_of, files, reading)
-    return _open(made, "val", tokenizer), texts
+    return _open(made, "val", tokenizer), texts, [*report.notes, *made.notes]
 
 
 def _texts_of(files: Sequence[InputFile], reading: Reading) -> Iterator[str]:
