@@ -19,6 +19,7 @@ from typing import Any
 
 from common import VIDRO, machine_line, report, run, table
 from vidro.core.events import read_events
+from vidro.evals.curves import turned_up
 
 # Printed by the book's notebooks (nats per token, GPT-2 tokenizer): where, training loss, validation loss.
 PUBLISHED = (
@@ -51,13 +52,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a run's `metrics.jsonl` says. Losses in nats per token, by step."""
+    """What a run's `metrics.jsonl` says. Losses in nats per token, by step; `turned` by the rule of Vidro's plots."""
 
     name: str
     n_parameters: int
     train: dict[int, float]
     val: dict[int, float]
     val_bits_per_byte: dict[int, float]
+    turned: bool
     overfit: str | None
     seconds: float = field(default=0.0)
 
@@ -68,11 +70,6 @@ class Curve:
     @property
     def last_step(self) -> int:
         return max(self.val)
-
-    @property
-    def turned(self) -> bool:
-        """Whether validation ends more than 1 % above its best while training still fell."""
-        return self.val[self.last_step] > 1.01 * self.val[self.best_step]
 
 
 def main() -> None:
@@ -104,7 +101,7 @@ def variants(shape: str) -> list[Variant]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--text", type=Path, required=True, help="the-verdict.txt, 20,479 characters")
-    parser.add_argument("--gpt2", default="gpt2", help="GPT-2's tokenizer: a name or path that vidro pretrain takes")
+    parser.add_argument("--gpt2", type=Path, required=True, help="the folder with GPT-2's encoder.json and vocab.bpe")
     parser.add_argument("--scaled", action="store_true", help="a scaled gpt2 shape (256 wide, 4 layers), not 124M")
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--only", nargs="+", help="these variants only, by name; the book's run is called book")
@@ -119,7 +116,7 @@ def train(variant: Variant, options: argparse.Namespace, out: Path) -> Curve:
     """Run `vidro pretrain` and read its curve back."""
     flags = variant.flags.split()
     if variant.gpt2_tokenizer:
-        flags += ["--tokenizer", options.gpt2]
+        flags += ["--tokenizer", str(options.gpt2)]
     flags += ["--epochs", str(options.epochs), "--seed", str(options.seed), "--threads", str(options.threads)]
     done = run([*VIDRO, "pretrain", options.text, *flags, "--out", out], threads=options.threads)
     return read_curve(variant.name, read_events(out / "metrics.jsonl"), seconds=done.seconds)
@@ -128,13 +125,15 @@ def train(variant: Variant, options: argparse.Namespace, out: Path) -> Curve:
 def read_curve(name: str, events: list[dict[str, Any]], *, seconds: float = 0.0) -> Curve:
     """The curve in the events of a run; the full evaluation at the end is of the best weights, so it is left out."""
     looks = [event for event in events if event["event"] == "eval" and not event["full"]]
+    trained = [event for event in events if event["event"] == "train"]
     overfit = [event["message"] for event in events if event["event"] == "overfit"]
     return Curve(
         name=name,
         n_parameters=next(event["n_parameters"] for event in events if event["event"] == "start"),
-        train={event["step"]: event["loss_nats"] for event in events if event["event"] == "train"},
+        train={event["step"]: event["loss_nats"] for event in trained},
         val={event["step"]: event["nats_per_token"] for event in looks},
         val_bits_per_byte={event["step"]: event["bits_per_byte"] for event in looks},
+        turned=turned_up(trained, looks),
         overfit=overfit[0] if overfit else None,
         seconds=seconds,
     )

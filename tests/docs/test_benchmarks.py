@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,28 @@ def test_docstrings_are_right_and_name_the_script(name: str, script: Any) -> Non
         assert f"benchmarks/{name}.py" in (ast.get_docstring(ast.parse(source)) or ""), "says how to run it"
 
 
+def test_the_page_lists_each_script_with_its_question_and_its_command() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    runnable = {name for name in SCRIPTS if "__main__" in (FOLDER / f"{name}.py").read_text(encoding="utf-8")}
+    assert set(re.findall(r"^\| `(\w+)\.py` \|", page, re.MULTILINE)) == runnable
+    assert set(re.findall(r"^python benchmarks/(\w+)\.py", page, re.MULTILINE)) == runnable
+
+
+def test_gpt2s_shape_is_measured_beside_the_others(script: Any) -> None:
+    module = script("step_overhead")
+    assert list(module.chosen_shapes(large=True)) == [*module.SHAPES, "gpt2, 124M"]
+    assert module.chosen_shapes(large=False) == module.SHAPES
+
+
+def test_the_verdict_cannot_do_without_gpt2s_files(
+    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["verdict.py", "--text", "the-verdict.txt"])
+    with pytest.raises(SystemExit):
+        script("verdict").arguments()
+    assert "the following arguments are required: --gpt2" in capsys.readouterr().err
+
+
 def test_interleave_lets_everybody_begin_once(script: Any) -> None:
     order: list[str] = []
     contestants = {name: (lambda name=name: order.append(name) or 1.0) for name in "abc"}
@@ -63,11 +86,11 @@ def test_the_verdicts_flags_are_flags(script: Any) -> None:
             app.parse_args(words, exit_on_error=False, print_error=False)
 
 
-def verdict_events(val: list[float], *, overfit: bool) -> list[dict[str, Any]]:
+def verdict_events(val: list[float], *, overfit: bool, train_falls: bool = True) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = [{"event": "start", "n_parameters": 1000}]
     for number, nats in enumerate(val):
         step = 5 * (number + 1)
-        events.append({"event": "train", "step": step, "loss_nats": 10.0 - number})
+        events.append({"event": "train", "step": step, "loss_nats": 10.0 - number * train_falls})
         events.append({"event": "eval", "step": step, "full": False, "nats_per_token": nats, "bits_per_byte": nats / 4})
     if overfit:
         events.append({"event": "overfit", "message": "Overfitting: it turned."})
@@ -77,11 +100,13 @@ def verdict_events(val: list[float], *, overfit: bool) -> list[dict[str, Any]]:
 
 def test_the_verdict_on_a_curve_that_turned(script: Any) -> None:
     verdict = script("verdict")
-    curve = verdict.read_curve("book", verdict_events([8.0, 6.0, 6.5], overfit=True))
+    curve = verdict.read_curve("book", verdict_events([8.0, 6.0, 6.4, 6.5], overfit=True))
     small = verdict.read_curve("smaller model", verdict_events([8.0, 6.0, 5.0], overfit=False))
     assert curve.turned
     assert not small.turned
-    assert (curve.best_step, curve.last_step) == (10, 15)
+    stuck = verdict_events([8.0, 6.0, 6.4, 6.5], overfit=False, train_falls=False)
+    assert not verdict.read_curve("stuck", stuck).turned
+    assert (curve.best_step, curve.last_step) == (10, 20)
     text = "\n".join(verdict.lines([curve, small]))
     assert "Validation turned: best 6.000 at step 10, 6.500 at the end." in text
     assert "| step 50, the best | – | 6.123 |" in text

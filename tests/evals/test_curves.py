@@ -7,6 +7,7 @@ import pytest
 
 from vidro.core.events import Event
 from vidro.evals.curves import Line, curves, smoothed, turned_up
+from vidro.train.watch import Watch
 
 
 def train(step: int, loss: float, multipliers: list[float] | None = None, lr: float = 0.01) -> Event:
@@ -93,6 +94,22 @@ def test_turning_up_needs_two_looks_and_a_falling_training_loss() -> None:
     assert not turned_up([train(step, 9.0 + step) for step in range(1, 6)], looks)
     assert curves([*falling, *looks], name="r").overfits
     assert curves([*falling, {"event": "overfit", "step": 4}], name="r").overfits
+
+
+def test_the_plots_and_the_running_watch_call_the_same_thing_a_turn() -> None:
+    turns = 0
+    for seed in range(60):
+        losses = (4.0 + 0.05 * np.random.default_rng(seed).standard_normal((12, 2)).cumsum(axis=0)).tolist()
+        watch, trained, looks = Watch(), [], []
+        for step, (nats, train_nats) in enumerate(losses, start=1):
+            trained.append(train(step, train_nats))
+            looks.append(look(step, nats))
+            watch.observe(step, nats, train_nats)
+            watch.overfit_said = False
+            said = watch.turn(step, nats, train_nats) is not None
+            assert said == turned_up(trained, looks), (seed, step)
+            turns += said
+    assert turns > 50
 
 
 def test_epochs_come_from_the_start_or_from_the_events() -> None:

@@ -20,7 +20,8 @@ Numbers = NDArray[np.float64]
 FEWEST_SMOOTHED = 8  # fewer points are drawn as they are
 SMOOTHING_SHARE = 0.02  # of the length of the run: how far back the smoothed line remembers …
 EARLY_SHARE = 0.1  # … and at most this share of the way so far, so that the steep beginning is not smeared
-TURN_FRACTION = 0.01  # validation this far above its lowest, at both of the last two looks, has turned up
+TURN_FRACTION = 0.01  # validation this far above its lowest (single looks wobble by less than a percent) …
+TURN_LOOKS = 2  # … for so many looks in a row has turned up
 MOST_LR_POINTS = 4000
 
 
@@ -103,13 +104,13 @@ def curves(events: Sequence[Event], *, name: str) -> Curves:
 
 def turned_up(train: Sequence[Event], val: Sequence[Event]) -> bool:
     """Whether the validation loss ends above its lowest value while the training loss went on falling."""
-    if len(val) < 3 or not train:
+    if not val or not train:
         return False
     best = min(val, key=lambda event: event["nats_per_token"])
     after = [event for event in val if event["step"] > best["step"]]
-    above = [event["nats_per_token"] > best["nats_per_token"] * (1 + TURN_FRACTION) for event in after[-2:]]
+    above = [event["nats_per_token"] > best["nats_per_token"] * (1 + TURN_FRACTION) for event in after[-TURN_LOOKS:]]
     at_best = [event["loss_nats"] for event in train if event["step"] <= best["step"]]
-    return len(above) == 2 and all(above) and bool(at_best) and train[-1]["loss_nats"] < at_best[-1]
+    return len(above) == TURN_LOOKS and all(above) and bool(at_best) and train[-1]["loss_nats"] < at_best[-1]
 
 
 def smoothed(line: Line, *, memory: float) -> Line:
