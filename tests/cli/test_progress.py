@@ -92,6 +92,16 @@ def test_the_summary_names_figures_picture_and_next_step(tmp_path: Path, capsys:
     assert f"Its curve: {tmp_path / 'plots' / 'loss.png'}\nNow: vidro chat {tmp_path}\n" in err
 
 
+def test_the_summary_tells_yardsticks_from_the_floor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = PlainProgress()
+    progress({**START, "yardsticks_bits_per_byte": {"uniform": 8.0, "gzip": 2.5, "floor": 0.75}})
+    progress(END)
+    progress.summary(tmp_path)
+    lines = capsys.readouterr().err.splitlines()
+    assert "Without a model: uniform 8.000, gzip 2.500 bits per byte." in lines
+    assert "No model can be below 0.750 bits per byte: so much of this text is chance." in lines
+
+
 def test_an_infinite_perplexity_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = PlainProgress()
     progress({**END, "val_perplexity": None})

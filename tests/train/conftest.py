@@ -31,11 +31,12 @@ class Bench:
     clock: Callable[[], float] = time.monotonic
     heard: list[Event] = field(default_factory=list)
     plots: bool = False
+    age_s: float = 0.0
 
     def around(self, *listeners: Callable[[Event], None]) -> training.Surroundings:
         return training.Surroundings(
             cache_dir=self.folder / "cache",
-            started_s=self.clock(),
+            started_s=self.clock() - self.age_s,
             sinks=(self.heard.append, *listeners),
             clock=self.clock,
             plots=self.plots,

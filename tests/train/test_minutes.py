@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +18,20 @@ class Clock:
     def __call__(self) -> float:
         self.now += 0.05
         return self.now
+
+
+class Gone(Exception):
+    """The process is gone, as far as the run can tell."""
+
+
+def gone_at(share: float) -> Callable[[Event], None]:
+    """A listener that breaks off once so much of the budget is used."""
+
+    def listener(event: Event) -> None:
+        if event["event"] == "train" and event["progress"] > share:
+            raise Gone
+
+    return listener
 
 
 @pytest.fixture
@@ -36,16 +52,23 @@ def test_minutes_are_kept_on_the_clock(timed: Any) -> None:
     assert 0.45 < sum(m > 0.999 for m in multipliers) / len(multipliers) < 0.55
 
 
-def test_a_resume_goes_on_with_the_time_left(timed: Any) -> None:
-    class Gone(Exception):
-        pass
-
-    def halt(event: Event) -> None:
-        if event["event"] == "train" and event["progress"] > 0.4:
-            raise Gone
-
+def test_the_minutes_said_are_those_since_the_process_began(timed: Any) -> None:
+    timed.age_s = 30.0
     with pytest.raises(Gone):
-        timed.train("a", halt, steps=None, minutes=0.5)
+        timed.train("a", gone_at(0.4))
+    first = timed.log("a", "checkpoint")[-1]
+    trained = [event["elapsed_s"] for event in timed.log("a", "train") if event["step"] == first["step"]][0]
+    before = timed.clock.now
+    timed.resume("a")
+    end = timed.log("a", "end")[0]
+    assert 60 * end["minutes"] == pytest.approx(30 + trained + timed.clock.now - before, abs=0.5)
+    assert 60 * end["minutes"] > end["elapsed_s"] + 29
+    assert json.loads((timed.folder / "a" / "vidro.json").read_text())["results"]["minutes"] == end["minutes"]
+
+
+def test_a_resume_goes_on_with_the_time_left(timed: Any) -> None:
+    with pytest.raises(Gone):
+        timed.train("a", gone_at(0.4), steps=None, minutes=0.5)
     used = timed.log("a", "train")[-1]["elapsed_s"]
     before = timed.clock.now
     result = timed.resume("a")

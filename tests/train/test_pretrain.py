@@ -227,6 +227,39 @@ def test_changed_settings_text_and_place_are_named(bench: Any) -> None:
         bench.resume("a", said={"steps": 12})
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "pattern"])
+def test_a_changed_validation_text_is_named(bench: Any, kind: str) -> None:
+    texts = bench.folder / "val"
+    texts.mkdir()
+    (texts / "a.txt").write_text("The boat came in from the sea. " * 60, encoding="utf-8")
+    val = {"file": texts / "a.txt", "folder": texts, "pattern": texts / "*.txt"}[kind]
+    with pytest.raises(Halt):
+        bench.train("a", halt_at(7), val=str(val))
+    changed = texts / ("a.txt" if kind == "file" else "b.txt")
+    before = changed.read_text(encoding="utf-8") if changed.exists() else None
+    changed.write_text("The goat went out to the hills. " * 60, encoding="utf-8")
+    with pytest.raises(RunError, match=r"val.* has changed since this run began"):
+        bench.resume("a")
+    changed.unlink()
+    if before is not None:
+        changed.write_text(before, encoding="utf-8")
+    assert bench.resume("a").reason == "budget"
+
+
+@pytest.mark.parametrize("damage", ["record", "text"])
+def test_a_parent_whose_text_cannot_be_read_is_said_and_training_goes_on(bench: Any, damage: str) -> None:
+    first = bench.train("first")
+    parent = open_run(RunRef(first.path))
+    if damage == "record":
+        (first.path / "vidro.json").write_text("{torn", encoding="utf-8")
+    else:
+        bench.source.rename(bench.folder / "other.txt")
+        bench.source = bench.folder / "other.txt"
+    second = bench.train("second", parent=parent, **dict.fromkeys(FLAGS_OF_SHAPE))
+    assert second.reason == "budget"
+    assert any("own text is not measured" in event["message"] for event in bench.log("second", "note"))
+
+
 @pytest.mark.parametrize("damage", ["cut", "altered"])
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(bench: Any, damage: str) -> None:
     bench.train("whole")

@@ -264,11 +264,14 @@ def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
         f"On the validation text: {end['val_nats_per_token']:.3f} nats per token, {end['val_bits_per_byte']:.3f} bits "
         f"per byte, perplexity {human_perplexity(end['val_perplexity'])} (the model of step {end['best_step']:,})."
     )
-    bars = facts.get("start", {}).get("yardsticks_bits_per_byte", {})
+    bars = dict(facts.get("start", {}).get("yardsticks_bits_per_byte", {}))
+    floor = bars.pop("floor", None)
     if bars:
         lines.append(
             f"Without a model: {', '.join(f'{name} {bits:.3f}' for name, bits in bars.items())} bits per byte."
         )
+    if floor is not None:
+        lines.append(f"No model can be below {floor:.3f} bits per byte: so much of this text is chance.")
     picture = path / "plots" / "loss.png"
     if picture.is_file():
         lines.append(f"Its curve: {picture}")

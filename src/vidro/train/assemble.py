@@ -27,7 +27,7 @@ from vidro.evals.subset import ValSubset
 from vidro.evals.yardsticks import token_counts, unigram_nats
 from vidro.inspect.probes import ProbeRecorder
 from vidro.model.count import count
-from vidro.model.device import autocast, choose_device, choose_precision
+from vidro.model.device import Precision, autocast, choose_device, choose_precision
 from vidro.model.transformer import Transformer
 from vidro.train.keeper import RunKeeper
 from vidro.train.loop import Budget, Loop, LoopSettings, LoopState
@@ -89,6 +89,7 @@ class AssembledRun:
     unigram_nats: float
     yardsticks: dict[str, float]
     precision: str
+    trained_before_s: float
 
 
 def assemble(
@@ -106,34 +107,22 @@ def assemble(
     options, plan = setup.options, setup.plan
     device = choose_device(options.train.device)
     precision = choose_precision(options.train.precision, device)
-    model.to(device).train()
-    if options.train.compile:
-        for block in model.blocks:
-            block.compile()  # in place: names and files stay the same
-    optimizer = Optimizer(model, plan.optimizer)
-    keeper = RunKeeper(
-        path=path,
-        model=model,
-        tokenizer=setup.tokenizer,
-        optimizer=optimizer,
-        events=events,
-        keep=options.train.keep,
-        record=record_facts(setup, facts),
-    )
+    make_ready(model, device, compiled=options.train.compile)
+    keeper = make_keeper(path, setup, facts, model=model, events=events)
     state = LoopState(scaler=LossScaler() if precision.scaled else None)
     if checkpoint is not None:
         state = keeper.restore(checkpoint)
     task = make_task(path, setup, device=device, precisely=lambda: autocast(device, precision))
     task.probes.drop_after(state.step)
-    yardsticks = known_yardsticks(setup.prepared, setup.options.data, cache_dir=around.cache_dir)
-    unigram_nats = unigram_line(setup.prepared.train, setup.prepared.val, plan.model.vocab_size)
+    yardsticks = known_yardsticks(setup.prepared, options.data, val_sha256=facts.val_sha256, cache_dir=around.cache_dir)
+    unigram = unigram_line(setup.prepared.train, setup.prepared.val, plan.model.vocab_size)
     if checkpoint is None:  # measured last, when all that costs time before the first step is done
         facts = replace(facts, threads=torch.get_num_threads(), **measure_budget(setup, facts, task, model, around))
     task.val = val_subset(setup, facts.val_windows, device)
     keeper.facts = asdict(facts)
     loop = Loop(
         model=model,
-        optimizer=optimizer,
+        optimizer=keeper.optimizer,
         task=task,
         keeper=keeper,
         settings=loop_settings(setup, facts, task.autocast, yardsticks),
@@ -143,9 +132,6 @@ def assemble(
         stop=stop,
         facts=speed_facts(plan.model, MatmulPeak(device, precision.dtype)),
     )
-    notes = setup.notes if precision.note is None else (*setup.notes, precision.note)
-    if setup.prepared.train_bytes > COPY_CHARS:
-        notes += (f"Copies of the training text are looked for in its first {COPY_CHARS:,} characters.",)
     return AssembledRun(
         path=path,
         setup=setup,
@@ -154,11 +140,41 @@ def assemble(
         keeper=keeper,
         events=events,
         around=around,
-        notes=notes,
-        unigram_nats=unigram_nats,
+        notes=all_notes(setup, precision),
+        unigram_nats=unigram,
         yardsticks=yardsticks,
         precision=precision.name,
+        trained_before_s=state.elapsed_s,
     )
+
+
+def make_ready(model: Transformer, device: torch.device, *, compiled: bool) -> None:
+    """Where it is to be trained, and its blocks compiled where that is asked for."""
+    model.to(device).train()
+    if compiled:
+        for block in model.blocks:
+            block.compile()  # in place: names and files stay the same
+
+
+def make_keeper(path: Path, setup: Setup, facts: RunFacts, *, model: Transformer, events: EventStream) -> RunKeeper:
+    """The keeper of this run, with a fresh optimizer."""
+    return RunKeeper(
+        path=path,
+        model=model,
+        tokenizer=setup.tokenizer,
+        optimizer=Optimizer(model, setup.plan.optimizer),
+        events=events,
+        keep=setup.options.train.keep,
+        record=record_facts(setup, facts),
+    )
+
+
+def all_notes(setup: Setup, precision: Precision) -> tuple[str, ...]:
+    """What the user should know before it begins."""
+    notes = setup.notes if precision.note is None else (*setup.notes, precision.note)
+    if setup.prepared.train_bytes > COPY_CHARS:
+        notes += (f"Copies of the training text are looked for in its first {COPY_CHARS:,} characters.",)
+    return notes
 
 
 def speed_facts(model: ModelConfig, peak: MatmulPeak) -> Callable[[float, float], dict[str, Any]]:

@@ -41,9 +41,10 @@ def conclude(run: AssembledRun, state: LoopState) -> dict[str, Any]:
     where = {"step": state.watch.best_step, "tokens": tokens, "epoch": epoch, "elapsed_s": round(state.elapsed_s, 3)}
     run.events.emit("eval", **where, split="val", full=full, **fields)
     results: dict[str, Any] = {f"val_{name}": value for name, value in fields.items()}
-    results |= {"full": full, **used(run, state)}
+    results["full"] = full
     if run.facts.before is not None and run.facts.parent is not None:
         results |= continued(run, state, model)
+    results |= used(run, state)
     run.keeper.write(state, status=STATUS[state.reason], results=results)
     run.events.emit(
         "end", step=state.step, reason=state.reason, best_step=state.watch.best_step, message=closing(run, state, full),
@@ -86,11 +87,13 @@ def continued(run: AssembledRun, state: LoopState, model: Transformer) -> dict[s
 
 
 def used(run: AssembledRun, state: LoopState) -> dict[str, Any]:
-    """The budget in all four units."""
+    """The budget in all four units. The minutes are those that the user waited, not only those of training."""
+    around = run.around
+    seconds = around.clock() - around.started_s + run.trained_before_s
     tokens = state.step * run.setup.plan.tokens_per_step
     return {
         "elapsed_s": round(state.elapsed_s, 3),
-        "minutes": round(state.elapsed_s / 60, 4),
+        "minutes": round(seconds / 60, 4),
         "tokens": tokens,
         "steps": state.step,
         "epochs": round(tokens / run.setup.plan.epoch_tokens, 4),

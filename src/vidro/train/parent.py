@@ -11,7 +11,7 @@ from pathlib import Path
 from vidro.checkpoint.run import read_record
 from vidro.config.load import from_dict, read_toml
 from vidro.config.schema import PretrainOptions
-from vidro.core.errors import DataError, UsageError
+from vidro.core.errors import VidroError
 from vidro.data.prepare import Prepared, prepare
 from vidro.evals.subset import ValSubset
 from vidro.model.transformer import Transformer
@@ -36,13 +36,13 @@ def score(model: Transformer, prepared: Prepared, tokenizer: Tokenizer) -> float
 
 def parents_text(parent: Path, tokenizer: Tokenizer, *, cache_dir: Path) -> tuple[Prepared | None, str | None]:
     """The text that the parent was trained on, if it is still there; otherwise why not, in one sentence."""
-    data = read_record(parent).get("data")
-    if data is None:
-        return None, f"{parent} does not say what it was trained on; its own text is not measured."
     try:
+        data = read_record(parent).get("data")
+        if data is None:
+            return None, f"{parent} does not say what it was trained on; its own text is not measured."
         options = from_dict(PretrainOptions, read_toml(parent / "run.toml"), where=parent / "run.toml")
         prepared = prepare(data["source"], tokenizer, cache_dir=cache_dir, options=options.data)
-    except (DataError, UsageError) as problem:
+    except VidroError as problem:
         return None, f"The parent's own text is not measured ({problem})."
     if prepared.source_sha256 != data["sha256"]:
         return None, f"The parent's text {data['source']} has changed since; it is not measured."

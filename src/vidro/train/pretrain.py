@@ -35,7 +35,9 @@ from vidro.core.files import read_json, sha256_file, write_text_atomic
 from vidro.data.documents import STDIN
 from vidro.data.foreign import is_shards
 from vidro.data.prepare import Prepared, prepare
-from vidro.data.survey import TextSource, open_source
+from vidro.data.report import ReadReport
+from vidro.data.sources import find_inputs
+from vidro.data.survey import TextSource, digest, open_source
 from vidro.infer.decode import check_prompt
 from vidro.model.device import choose_device, choose_precision
 from vidro.model.init import initialise
@@ -155,9 +157,13 @@ def lasting_val(data: DataOptions) -> DataOptions:
     return replace(data, val=str(Path(data.val).resolve()))
 
 
-def val_checksum(data: DataOptions) -> str | None:
-    """SHA-256 of a validation text of its own, where it is one file."""
-    return sha256_file(Path(data.val)) if data.val is not None and Path(data.val).is_file() else None
+def val_checksum(data: DataOptions, *, cache_dir: Path) -> str | None:
+    """SHA-256 of a validation text of its own (``--val``): of the file, or of all files' checksums."""
+    if data.val is None:
+        return None
+    files = find_inputs(data.val, report=ReadReport(), cache_dir=cache_dir)
+    checksums = [sha256_file(item.path) for item in files]
+    return checksums[0] if len(checksums) == 1 else digest(checksums)
 
 
 def pretrain(
@@ -192,7 +198,7 @@ def pretrain(
         facts = RunFacts(
             source=setup.source,
             source_sha256=setup.prepared.source_sha256,
-            val_sha256=val_checksum(setup.options.data),
+            val_sha256=val_checksum(setup.options.data, cache_dir=around.cache_dir),
             tokenizer=setup.tokenizer.fingerprint,
             budget=to_dict(options.budget),
         )
@@ -260,7 +266,7 @@ def _setup_again(
     )
     for name, now, then in (
         (facts.source, prepared.source_sha256, facts.source_sha256),
-        (options.data.val, val_checksum(options.data), facts.val_sha256),
+        (options.data.val, val_checksum(options.data, cache_dir=around.cache_dir), facts.val_sha256),
     ):
         if now != then:
             hint = "Put the old text back, or start a new run with --from."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from vidro.config.load import to_dict
@@ -19,13 +20,18 @@ from vidro.data.prepare import Prepared
 from vidro.evals.yardsticks import TRAIN_BYTES, VAL_BYTES, text_yardsticks
 
 FLOOR = "floor"
+VERSION = 1  # of the measuring: one higher when the same text would give other numbers
 
 
-def known_yardsticks(prepared: Prepared, data: DataOptions, *, cache_dir: Path) -> dict[str, float]:
-    """Bits per byte of the validation text for each yardstick, from the cache where it was measured before."""
-    key = json.dumps(
-        [prepared.source_sha256, to_dict(data), prepared.val_bytes, TRAIN_BYTES, VAL_BYTES], sort_keys=True
-    )
+def known_yardsticks(
+    prepared: Prepared, data: DataOptions, *, val_sha256: str | None, cache_dir: Path
+) -> dict[str, float]:
+    """Bits per byte of the validation text for each yardstick, from the cache where it was measured before.
+
+    `val_sha256` is the checksum of a validation text of its own (``--val``).
+    """
+    texts = [prepared.source_sha256, val_sha256, to_dict(replace(data, val=None)), prepared.val_bytes]
+    key = json.dumps([VERSION, *texts, TRAIN_BYTES, VAL_BYTES], sort_keys=True)
     path = cache_dir / "yardsticks" / f"{sha256_bytes(key.encode())[:32]}.json"
     with contextlib.suppress(DataError):  # none yet, or damaged: it is made again
         known = read_json(path, error=DataError)
