@@ -6,6 +6,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import itertools
 import json
 import threading
 import zipfile
@@ -160,6 +161,20 @@ def test_the_catalogue_is_sound():
             assert item.sha256 is None or len(item.sha256) == 64
             assert item.url is not None or item.sha256 is not None
     assert "not for commercial use" in CORPORA["alpaca"].licence
+
+
+def test_the_page_about_data_names_every_corpus_with_its_licence():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.split("| name | what | licence |")[1].splitlines()[2:]]
+    table = {name: row[2] for row in itertools.takewhile(lambda row: len(row) == 3, rows) for name in named(row[0])}
+    assert list(table) == list(CORPORA)
+    for name, corpus in CORPORA.items():
+        assert table[name].split()[0].rstrip(",") == corpus.licence.split()[0].rstrip(","), name
+    assert "VIDRO_CACHE" in page
+
+
+def named(cell: str) -> list[str]:
+    return [name.strip("` ") for name in cell.split(",")]
 
 
 MADE = [name for name, corpus in CORPORA.items() if is_made(corpus.files[0])]

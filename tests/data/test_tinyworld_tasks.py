@@ -27,6 +27,8 @@ def test_labels_come_about_equally_often_and_texts_are_clean(task: str, n_labels
 def test_messages_are_the_same_for_a_seed_and_others_for_another() -> None:
     assert list(messages(seed=2, n=20)) == list(messages(seed=2, n=20)) == list(messages(seed=2, n=30))[:20]
     assert list(messages(seed=2, n=20)) != list(messages(seed=3, n=20))
+    with pytest.raises(KeyError):
+        list(messages(seed=2, n=1, task="weather"))  # pyright: ignore[reportArgumentType]
 
 
 def bag(text: str) -> set[str]:

@@ -34,7 +34,7 @@ Mirror = Annotated[
 ]
 File = Annotated[str, Parameter(help="A text: a file, a folder, a pattern, a corpus, or - for stdin.")]
 Files = Annotated[str, Parameter(help="Texts: files, folders or patterns.")]
-TokenizerName = Annotated[str, value("The tokenizer: a file, a folder or a run; gpt2 or bytes.", "NAME")]
+TokenizerName = Annotated[str, value("The tokenizer: a file, a folder, a run, or bytes.", "NAME")]
 LookTokenizer = Annotated[str | None, value("Count tokens with this tokenizer: a file, a folder or a run.", "NAME")]
 Out = Annotated[Path, value("The folder for the tokens.", "DIR")]
 Val = Annotated[str | None, value("This text will validate, so nothing is set apart for that.", "FILE")]

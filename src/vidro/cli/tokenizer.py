@@ -38,10 +38,11 @@ SHADES = ("on grey23", "on dark_blue", "on dark_green", "on purple4", "on dark_r
 Files = Annotated[str, Parameter(help="Texts: files, folders, patterns or - for stdin.")]
 Out = Annotated[Path, value("The folder for the tokenizer.", "DIR")]
 Kind = Annotated[str, value("bpe, words, chars or bytes.", "NAME")]
-VocabSize = Annotated[int | None, value("Size of the vocabulary, a multiple of 64; for bpe 4096 if not said.", "N")]
+VOCAB_SIZE_HELP = "Size of the vocabulary, a multiple of 64 (bpe, words); for bpe 4096 if not said."
+VocabSize = Annotated[int | None, value(VOCAB_SIZE_HELP, "N")]
 Unk = Annotated[bool, switch("Let unknown words or characters become <|unk|> (words, chars).")]
 Overwrite = Annotated[bool, switch("Replace the tokenizer that is in --out.")]
-Which = Annotated[str, Parameter(help="A tokenizer file or folder, a run, or gpt2, bytes.")]
+Which = Annotated[str, Parameter(help="A tokenizer file or folder, a run, or bytes.")]
 Sample = Annotated[str | None, value("A text to cut into pieces.", "TEXT")]
 
 

@@ -131,7 +131,7 @@ class DataOptions(Settings):
 
     val: str | None = setting(None, "A text of its own for validation, instead of the last tenth.")
     tokenizer: str | None = setting(
-        None, "bpe (default, trained on your text), words, chars, bytes, gpt2, or a tokenizer file or directory."
+        None, "bpe (default, trained on your text), words, chars, bytes, or a tokenizer file or directory."
     )
     vocab_size: int | None = setting(None, "Size of the vocabulary to train; a multiple of 64.", ge=64, unit="tokens")
     encoding: str | None = setting(None, "Text encoding, when it is not UTF-8 (latin-1, cp1252 …).")

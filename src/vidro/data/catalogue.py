@@ -50,7 +50,7 @@ _ALL = (
     Corpus(
         name="tinyworld",
         kind="text",
-        about="Stories from one small village, told by Vidro itself, 5 MB: a first text, and a model to start --from.",
+        about="Stories from one small village, told by Vidro itself, 5 MB: a first text to train on.",
         licence="that of Vidro",
         source="vidro.data.tinyworld",
         files=(

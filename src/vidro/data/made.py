@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 from vidro.data.tinyworld import floor_bits_per_byte, instructions, messages, stories
 
@@ -29,10 +30,10 @@ def story_floor(texts: Iterable[str]) -> float | None:
     return floor_bits_per_byte(texts, seed=SEED, n_bytes=STORY_BYTES)
 
 
-def labelled(task: str, *, held_out: bool) -> Iterator[str]:
+def labelled(task: Literal["spam", "topics"], *, held_out: bool) -> Iterator[str]:
     """Rows of a label and a message, parted by a tab, without a header."""
     n = N_MESSAGES // HELD_OUT_SHARE if held_out else N_MESSAGES
-    for label, text in messages(seed=SEED, n=n, task=task, held_out=held_out):  # pyright: ignore[reportArgumentType]
+    for label, text in messages(seed=SEED, n=n, task=task, held_out=held_out):
         yield f"{label}\t{text}\n"
 
 

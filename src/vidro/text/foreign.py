@@ -121,7 +121,7 @@ def load_any(spec: str | Path, *, cache_dir: Path | None = None) -> Tokenizer:
         raise TokenizerError("the GPT-2 vocabulary is not on this machine", hint=hint)
     if spec in TRAINED_KINDS:
         raise TokenizerError(f"{spec!r} is a kind of tokenizer that is made from a text; none is given here")
-    hint = "Give a file or a directory, or one of: bpe, words, chars, bytes, gpt2."
+    hint = "Give a file or a directory, or one of: bpe, words, chars, bytes."
     raise TokenizerError("there is no such tokenizer", where=spec, hint=hint)
 
 

@@ -75,6 +75,7 @@ def messages(
     """`n` messages, all labels equally likely: spam or ham, or one of five topics.
 
     With `held_out` they are made of pairs of template and thing, about one in eight, that never occur without it.
+    An unknown `task` is a KeyError.
     """
     pairs = {
         label: [pair for pair in product(cells(templates), cells(things)) if held(task, label, *pair) == held_out]
