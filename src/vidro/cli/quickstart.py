@@ -56,6 +56,7 @@ def quickstart(
     said = {"minutes": minutes, "steps": steps, "out": out, "seed": seed, "threads": threads}
     if minutes is None and steps is None:
         said["minutes"] = MINUTES
+    check_out(out)
     text = write_stories(cache_dir())
     wish = request(str(text), {name: value for name, value in said.items() if value is not None})
     show_text(text)
@@ -75,6 +76,18 @@ def quickstart(
             heading("Chat", "It continues whatever you type. Ctrl-D leaves.")
             talk(run, {})
     return exit_code(result)
+
+
+def check_out(out: str | None) -> None:
+    """Raise RunError when something is at --out already; a quickstart neither resumes nor replaces."""
+    from vidro.checkpoint.run import check_place
+    from vidro.core.errors import RunError
+
+    try:
+        if out is not None:
+            check_place(Path(out), overwrite=False)
+    except RunError as problem:
+        raise RunError(problem.what, where=problem.where, hint="Choose another --out.") from None
 
 
 def heading(title: str, what: str) -> None:
