@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -57,7 +58,7 @@ def test_the_minutes_said_are_those_since_the_process_began(timed: Any) -> None:
     with pytest.raises(Gone):
         timed.train("a", gone_at(0.4))
     first = timed.log("a", "checkpoint")[-1]
-    trained = [event["elapsed_s"] for event in timed.log("a", "train") if event["step"] == first["step"]][0]
+    trained = next(event["elapsed_s"] for event in timed.log("a", "train") if event["step"] == first["step"])
     before = timed.clock.now
     timed.resume("a")
     end = timed.log("a", "end")[0]
@@ -83,3 +84,17 @@ def test_more_minutes_move_the_end(timed: Any) -> None:
     steps = timed.log("a", "end")[0]["steps"]
     result = timed.resume("a", more=0.5)
     assert result.results["steps"] > 1.5 * steps
+
+
+def test_checkpoints_come_by_the_clock(timed: Any) -> None:
+    timed.train("a", steps=60, checkpoint_steps=None, checkpoint_every=1.0, keep=99)
+    elapsed = {event["step"]: event["elapsed_s"] for event in timed.log("a", "train")}
+    saved = [elapsed[event["step"]] for event in timed.log("a", "checkpoint") if event["kind"] != "final"]
+    step_s = elapsed[60] / 60
+    gaps = [after - before for before, after in itertools.pairwise([0.0, *saved])]
+    assert len(gaps) > 5
+    assert all(gap < 1.0 + 3 * step_s for gap in gaps)
+    regular = [event["kind"] for event in timed.log("a", "checkpoint")].count("regular")
+    assert regular == pytest.approx(elapsed[60] / 1.0, rel=0.35)
+    timed.train("b", steps=60, checkpoint_steps=None, checkpoint_every=10_000.0)
+    assert [event["kind"] for event in timed.log("b", "checkpoint")] == ["pre-decay", "final"]

@@ -7,7 +7,7 @@ def seen(*looks: tuple[int, float, float]) -> tuple[Watch, list[str]]:
     watch, said = Watch(), []
     for step, val, train in looks:
         watch.observe(step, val, train)
-        message = watch.turn(step, val, train)
+        message = watch.turn(step, val, train, helps="more text")
         if message is not None:
             said.append(message)
     return watch, said
@@ -19,6 +19,7 @@ def test_a_turn_is_said_once_with_when_and_by_how_much() -> None:
     assert len(said) == 1
     assert "lowest at step 20 (6.100 nats per token) and is 0.200 higher at step 40" in said[0]
     assert "training loss fell to 1.000" in said[0]
+    assert said[0].endswith("What helps: more text.")
 
 
 def test_a_wobble_is_not_a_turn() -> None:

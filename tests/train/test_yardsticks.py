@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from vidro.config.schema import DataOptions
-from vidro.data.catalogue import CORPORA
 from vidro.data.made import story_text
-from vidro.data.prepare import Prepared, prepare
+from vidro.data.prepare import prepare
 from vidro.text.train import build_bytes
 from vidro.train import yardsticks
 from vidro.train.yardsticks import FLOOR, known_yardsticks

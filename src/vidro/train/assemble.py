@@ -31,7 +31,7 @@ from vidro.model.device import Precision, autocast, choose_device, choose_precis
 from vidro.model.transformer import Transformer
 from vidro.train.keeper import RunKeeper
 from vidro.train.loop import Budget, Loop, LoopSettings, LoopState
-from vidro.train.machine import MatmulPeak, memory_bytes
+from vidro.train.machine import MatmulPeak, denormals_are_flushed, memory_bytes
 from vidro.train.optim import Optimizer
 from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
@@ -213,6 +213,8 @@ def loop_settings(
         checkpoint_every_s=train.checkpoint_every,
         checkpoint_every_steps=train.checkpoint_steps,
         patience=train.patience,
+        muon=plan.optimizer.kind == "muon",
+        dropout=plan.model.dropout,
         yardsticks={name: bits for name, bits in yardsticks.items() if name != FLOOR},
     )
 
@@ -372,7 +374,7 @@ def start_fields(run: AssembledRun) -> dict[str, Any]:
         "threads": run.facts.threads,
         "device": str(run.keeper.model.head.weight.device),
         "precision": run.precision,
-        "flush_denormal": True,
+        "flush_denormal": denormals_are_flushed(),
         "train_tokens": prepared.train.n_tokens,
         "val_tokens": prepared.val.n_tokens,
         "val_bytes": prepared.val_bytes,

@@ -105,7 +105,7 @@ def closing(run: AssembledRun, state: LoopState, full: bool) -> str:
     reasons = {
         "budget": "The budget is used up.",
         "patience": f"Stopped early: no better validation loss for {state.watch.looks_since_best} looks.",
-        "landed": "Landed as you asked; vidro pretrain --resume goes on exactly from before the landing.",
+        "landed": f"Landed as you asked; vidro pretrain --resume {run.path} goes on exactly from before the landing.",
     }
     words = [reasons[state.reason or "budget"]]
     if state.watch.best_step != state.step:

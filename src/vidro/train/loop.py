@@ -20,9 +20,9 @@ from vidro.train.optim import Optimizer
 from vidro.train.schedule import Schedule
 from vidro.train.step import Batch, LossFunction, LossScaler, StepReport, StepSettings, train_step
 from vidro.train.stop import StopSignal
-from vidro.train.watch import Watch
+from vidro.train.watch import Watch, what_helps
 
-NOT_FINITE = "What was saved is not lost: start from a kept step with --from NAME@STEP and a lower --lr and --muon-lr."
+NOT_FINITE = "What was saved is not lost: start from a kept step with --from NAME@STEP and a lower"
 LANDING_S = 20.0  # the decay after the first Ctrl-C lasts at most this long; looking and saving come on top
 LANDING_SHARE = 0.1  # … and at most this share of the time trained so far
 
@@ -79,6 +79,8 @@ class LoopSettings:
     checkpoint_every_s: float = 60.0
     checkpoint_every_steps: int | None = None
     patience: int | None = None
+    muon: bool = False  # this and the dropout only for advice
+    dropout: float = 0.0
     yardsticks: dict[str, float] = field(default_factory=dict)
 
 
@@ -192,7 +194,7 @@ class Loop:
                 scaler=self.state.scaler,
             )
         except TrainingError as problem:
-            raise TrainingError(problem.what, where=f"step {self.state.step + 1}", hint=NOT_FINITE) from None
+            raise TrainingError(problem.what, where=f"step {self.state.step + 1}", hint=self._advice()) from None
 
     def _look_around(self) -> None:
         """Evaluate, sample, probe and save when their time has come; always after, never during, a step."""
@@ -262,6 +264,10 @@ class Loop:
         before, after = self._crossed
         return math.floor(after * times + 1e-9) > math.floor(before * times + 1e-9)
 
+    def _advice(self) -> str:
+        """What to do when a loss is not finite."""
+        return f"{NOT_FINITE} {'--lr and --muon-lr' if self.settings.muon else '--lr'}."
+
     def _log(self, report: StepReport | None) -> None:
         state, settings = self.state, self.settings
         state.last_train_nats = state.pending_nats / state.pending_steps
@@ -293,7 +299,7 @@ class Loop:
         look = self.task.evaluate(self.model)
         nats = look["nats_per_token"]
         if not math.isfinite(nats):
-            raise TrainingError(f"the validation loss became {nats}", where=f"step {state.step}", hint=NOT_FINITE)
+            raise TrainingError(f"the validation loss became {nats}", where=f"step {state.step}", hint=self._advice())
         state.last_look, state.last_look_step = look, state.step
         tokens = state.step * self.settings.tokens_per_step
         state.elapsed_s = self.clock() - self._segment_started
@@ -312,7 +318,9 @@ class Loop:
             self.events.emit("best", step=state.step, nats_per_token=nats)
             self.keeper.publish(state)
         self._compare(look)
-        message = state.watch.turn(state.step, nats, train_nats)
+        message = state.watch.turn(
+            state.step, nats, train_nats, helps=what_helps(self.settings.dropout, self.settings.patience)
+        )
         if message is not None:
             best = {"best_step": state.watch.best_step, "best_nats_per_token": state.watch.best_nats}
             self.events.emit("overfit", step=state.step, **best, nats_per_token=nats, message=message)

@@ -99,10 +99,17 @@ def settled(threads: int | None) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
+def denormals_are_flushed() -> bool:
+    """Whether numbers near 1e-39 count as zero now: computed, because not every processor can do it."""
+    return (torch.tensor([1.2e-38]) * 0.1).item() == 0.0
+
+
 def memory_bytes(device: torch.device) -> int:
-    """Memory in use now: the card's where there is one, else the process's."""
+    """Memory that this process holds now: on the card where there is one, else in all."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.memory_reserved(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
     return psutil.Process().memory_info().rss
 
 
