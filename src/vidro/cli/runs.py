@@ -9,16 +9,28 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from vidro.cli.apps import make_app, subcommand
-from vidro.cli.options import Json, RunName, Runs, Yes, at_least_one
+from vidro.cli.options import FLAGS, Json, RunName, Runs, Yes, at_least_one, placeholder
 from vidro.cli.terminal import facts, note, print_json, show, table
+from vidro.core.errors import UsageError
 
 app = make_app(
     "runs",
     "List, show, compare and remove your runs.",
     usage="vidro runs (list | show | compare | rm)",
-    examples=("vidro runs list", "vidro runs show last", "vidro runs compare book-1 book-2", "vidro runs rm book-1"),
+    examples=(
+        "vidro runs list",
+        "vidro runs show last",
+        "vidro runs compare book-1 book-2 --plot",
+        "vidro runs rm book-1",
+    ),
 )
 
+COMPARISON = "compare.png"
+PLOT_HELP = f"Draw their validation curves into FILE, .png or .svg ({COMPARISON} if no FILE is named)."
+Plot = Annotated[
+    tuple[Path, ...] | None,
+    Parameter(help=PLOT_HELP, consume_multiple=True, negative_iterable=(), group=FLAGS, **placeholder("[FILE]")),
+]
 Folder = Annotated[Path, Parameter(help="The folder that holds the runs.")]
 
 
@@ -63,16 +75,21 @@ def show_(run: RunName, /, *, json: Json = False) -> int:
 
 
 @subcommand(app, "vidro runs compare RUN RUN...")
-def compare(*runs: Runs, json: Json = False) -> int:
+def compare(*runs: Runs, plot: Plot = None, json: Json = False) -> int:
     """Several runs side by side: results, and the settings in which they differ."""
     from vidro.api.run import load
 
+    target = picture(plot)
     at_least_one(runs)
     opened = [load(name) for name in runs]
+    if target is not None:
+        from vidro.evals.plots import compare_runs, save_picture
+
+        save_picture(compare_runs(run.path for run in opened), target)
     found = [summary(run.path) for run in opened]
     different = differences([run.settings for run in opened])
     if json:
-        print_json({"runs": found, "different_settings": different})
+        print_json({"runs": found, "different_settings": different, **({"plot": target} if target else {})})
         return 0
     grid = table("", *runs, right=tuple(runs))
     for label, key in RESULTS.items():
@@ -83,14 +100,28 @@ def compare(*runs: Runs, json: Json = False) -> int:
         grid.add_row(f"--{name.replace('_', '-')}", *(show_value(value) for value in values))
     show(grid)
     note("Perplexity can only be compared between runs with the same tokenizer; bits/byte always can.")
+    if target is not None:
+        print(target)
     return 0
+
+
+def picture(said: tuple[Path, ...] | None) -> Path | None:
+    """The file that ``--plot`` asks for; None without it. Raises UsageError for more than one, or no picture's name."""
+    if said is None:
+        return None
+    from vidro.evals.plots import check_picture
+
+    if len(said) > 1:
+        raise UsageError("--plot takes one file", hint="Name the runs first: vidro runs compare RUN RUN --plot FILE.")
+    target = said[0] if said else Path(COMPARISON)
+    check_picture(target)
+    return target
 
 
 @subcommand(app, "vidro runs rm RUN...")
 def rm(*runs: Runs, yes: Yes = False, json: Json = False) -> int:
     """Remove runs for good; asks first."""
     from vidro.checkpoint.run import lock_run, resolve_run
-    from vidro.core.errors import UsageError
     from vidro.core.files import remove_directory
 
     at_least_one(runs)
@@ -113,8 +144,6 @@ def rm(*runs: Runs, yes: Yes = False, json: Json = False) -> int:
 
 def agreed(paths: list[Path]) -> bool:
     """Ask on the terminal. Raises UsageError where there is nobody to ask."""
-    from vidro.core.errors import UsageError
-
     names = ", ".join(str(path) for path in paths)
     if not sys.stdin.isatty():
         raise UsageError(f"removing {names} needs a yes", hint="Say --yes.")

@@ -44,7 +44,7 @@ def plot_run(run_dir: Path) -> list[Path]:
 
 
 def compare_runs(run_dirs: Iterable[Path]) -> Figure:
-    """The validation curves of several runs in one figure (bits per byte over tokens); save it with `save_figure`.
+    """The validation curves of several runs in one figure (bits per byte over tokens); save it with `save_picture`.
 
     Raises UsageError when no run is given, RunError when one has not logged a step yet.
     """
@@ -68,14 +68,25 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
 
     Each canvas prints directly: `Figure.savefig` would draw everything twice.
     """
-    png, svg = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg"))
-    with plain_style():
-        with atomic_path(png) as temporary:
+    return [save_picture(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in ("png", "svg")]
+
+
+def save_picture(figure: Figure, path: Path) -> Path:
+    """Write one file, PNG or SVG by its ending. Raises UsageError for another ending."""
+    check_picture(path)
+    with plain_style(), atomic_path(path) as temporary:
+        if path.suffix.lower() == ".png":
             FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
-        with atomic_path(svg) as temporary:
+        else:
             FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})
     FigureCanvasAgg(figure)
-    return [png, svg]
+    return path
+
+
+def check_picture(path: Path) -> None:
+    """Raise UsageError when the ending is of no kind of picture that can be written."""
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise UsageError("a picture ends in .png or .svg", where=path)
 
 
 @contextmanager
