@@ -106,7 +106,7 @@ def test_the_plots_and_the_running_watch_call_the_same_thing_a_turn() -> None:
             looks.append(look(step, nats))
             watch.observe(step, nats, train_nats)
             watch.overfit_said = False
-            said = watch.turn(step, nats, train_nats) is not None
+            said = watch.turn(step, nats, train_nats, helps="") is not None
             assert said == turned_up(trained, looks), (seed, step)
             turns += said
     assert turns > 50

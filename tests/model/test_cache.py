@@ -102,11 +102,13 @@ def test_wrong_counts_and_sizes_are_refused() -> None:
         cache.truncate(0, 1)
 
 
-def test_truncate_select_and_place() -> None:
+def test_truncate_and_place() -> None:
     cache = KVCache(CONFIG, batch=3, capacity=8)
     write(cache, numbered(3, 4), [4, 2, 3])
     cache.truncate(0, 1)
-    copies = cache.select([2, 0, 2])
+    copies = KVCache(CONFIG, batch=3, capacity=8)
+    for row, source_row in enumerate([2, 0, 2]):
+        copies.place(row, cache, source_row)
     assert copies.held == [3, 1, 3]
     assert held(copies, 0) == held(copies, 2) == [200, 201, 202]
     write(copies, numbered(3, 1, start=70), 1)

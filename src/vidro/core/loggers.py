@@ -30,7 +30,7 @@ TRAIN_NAMES = {
 }
 EVAL_NAMES = {"nats_per_token": "loss", "bits_per_byte": "bits_per_byte", "perplexity": "perplexity"}
 SAMPLE_NAMES = {"copied_frac": "copied_frac", "longest_copy_chars": "longest_copy_chars"}
-MESSAGES = ("note", "warning", "overfit", "passed", "end")
+MESSAGES = ("note", "overfit", "passed", "end")
 FLUSH_S = 10
 
 

@@ -34,15 +34,6 @@ COMPRESSORS: dict[str, Callable[[bytes], int]] = {
 }
 
 
-def uniform_nats(vocab_size: int) -> float:
-    """Nats per token of a model for which all tokens are equally likely: ln V.
-
-    >>> round(uniform_nats(4096), 3)
-    8.318
-    """
-    return math.log(vocab_size)
-
-
 def token_counts(pieces: Iterable[NDArray[np.integer]], vocab_size: int) -> Counts:
     """How often each id occurs, [V]. Raises DataError for an id outside the vocabulary."""
     counts = np.zeros(vocab_size, dtype=np.int64)
@@ -71,11 +62,6 @@ def unigram_nats(train_counts: Counts, val_counts: Counts) -> float:
         raise DataError("there are no validation tokens")
     log_p = np.log(train_counts + 1.0) - math.log(int(train_counts.sum()) + train_counts.size)
     return float(-(val_counts * log_p).sum() / n_val)
-
-
-def per_byte(nats_per_token: float, *, n_tokens: int, n_bytes: int) -> float:
-    """The same total of nats, shared out over the text's UTF-8 bytes."""
-    return nats_per_token * n_tokens / n_bytes
 
 
 def text_yardsticks(train: Iterable[str], val: Iterable[str]) -> dict[str, float]:

@@ -44,12 +44,6 @@ def is_probe_step(step: int) -> bool:
     return step <= 1 or round(2 ** (round(2 * math.log2(step)) / 2)) == step
 
 
-def probe_steps(total: int) -> list[int]:
-    """The steps of a run of `total` steps that are probed; its last one is always among them."""
-    powers = {round(2 ** (power / 2)) for power in range(2 * total.bit_length() + 1)}
-    return sorted({0, total} | {step for step in powers if step < total})
-
-
 class ProbeRecorder:
     """Chooses the sentences once and records them whenever asked; does nothing where there are no sentences.
 

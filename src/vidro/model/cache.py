@@ -17,7 +17,6 @@ Not here: choosing tokens and feeding them (`vidro.infer`).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -126,14 +125,6 @@ class KVCache:
         if not 0 <= length <= self.held[row]:
             raise ModelError(f"row {row} holds {self.held[row]} tokens and cannot be cut to {length}", where="cache")
         self.held[row] = length
-
-    def select(self, rows: Sequence[int]) -> KVCache:
-        """A new cache with copies of these rows, in this order; a row may be taken more than once."""
-        chosen = copy.copy(self)
-        index = torch.tensor(list(rows), device=self.keys.device)
-        chosen.keys, chosen.values = self.keys.index_select(1, index), self.values.index_select(1, index)
-        chosen.held = [self.held[row] for row in rows]
-        return chosen
 
     def place(self, row: int, source: KVCache, source_row: int = 0) -> None:
         """Overwrite one row with a row of another cache of the same model (prefilled apart, say)."""
