@@ -207,11 +207,14 @@ def test_the_errors_page_lists_the_error_tree() -> None:
 
 def test_lists_on_the_pages_are_complete() -> None:
     from vidro.config.presets import PRESETS
+    from vidro.evals.yardsticks import text_yardsticks
     from vidro.infer.commands import HELP
     from vidro.text.special import SPECIAL_TOKENS
+    from vidro.train.yardsticks import FLOOR
 
-    model, generating, tokenizer = (
-        (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("model", "generating", "tokenizer")
+    model, generating, tokenizer, training = (
+        (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for name in ("model", "generating", "tokenizer", "training")
     )
     presets = re.search(r"Presets: (.*?)\.\s", model, re.DOTALL)
     assert presets is not None
@@ -220,6 +223,8 @@ def test_lists_on_the_pages_are_complete() -> None:
     assert re.findall(r"`(<\|\w+\|>)`", tokenizer.split("## The sixteen")[1].split("\n\n")[2]) == list(
         SPECIAL_TOKENS[:8]
     )
+    bars = re.findall(r"^\| ([^|]+) \|", training.split("| yardstick |")[1].split("\n\n")[0], re.MULTILINE)
+    assert {name for cell in bars for name in cell.split(", ")} == {*text_yardsticks(["a b"], ["a"]), FLOOR}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
