@@ -34,8 +34,8 @@ TABLE = {
     "tokenizer train book.txt": "--out is missing. See vidro tokenizer train --help.",
     "tokenizer train --out x": "FILE is missing. See vidro tokenizer train --help.",
     # values
-    "pretrain book.txt --steps 1.5": "--steps: '1.5' is not a whole number",
-    "pretrain book.txt --minutes ten": "--minutes: 'ten' is not a number",
+    "pretrain book.txt --steps 1.5": "--steps: '1.5' is not a whole number. For example 10_000 or 1e4.",
+    "pretrain book.txt --minutes ten": "--minutes: 'ten' is not a number. For example 0.5 or 1e4.",
     "pretrain book.txt --steps 0": "steps: 0 is too small. It must be at least 1.",
     "pretrain book.txt --minutes -1": "minutes: -1.0 is too small. It must be greater than 0.",
     "pretrain book.txt --minutes inf": "minutes: inf is not a finite number",
@@ -116,6 +116,26 @@ def test_an_unknown_key_in_a_toml_file(desk: Path, capsys: pytest.CaptureFixture
     (desk / "my.toml").write_text("[optim]\nlearning_rate = 0.1\n", encoding="utf-8")
     assert main(["pretrain", "book.txt", "--steps", "3", "--config", "my.toml"]) == 2
     assert capsys.readouterr().err.startswith("vidro: error: my.toml: unknown key optim.learning_rate. Known: ")
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("lr = = 1", ". vidro pretrain FILE --minutes 1 --dry-run prints one that is right."),
+        ("optim = 3", ": [optim] must be a table. Write [optim] on a line of its own, and its settings below."),
+        ('[optim]\nlr = "0.1"', "lr: '0.1' is not a float. Numbers, true and false stand without quotes."),
+    ],
+)
+def test_a_toml_file_that_is_not_right(toml: str, message: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "my.toml").write_text(toml, encoding="utf-8")
+    assert main(["pretrain", "book.txt", "--steps", "3", "--config", "my.toml"]) == 2
+    assert capsys.readouterr().err.endswith(f"{message}\n")
+
+
+def test_prompts_that_are_not_utf_8(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "prompts.txt").write_bytes(b"caf\xe9\n")
+    assert main(["generate", "last", "--prompts-file", "prompts.txt"]) == 2
+    assert capsys.readouterr().err == "vidro: error: prompts.txt: this is not UTF-8 text. Save it as UTF-8.\n"
 
 
 def test_an_empty_prompts_file(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,7 +124,7 @@ def test_numbers_as_people_write_them() -> None:
 def test_a_whole_number_is_never_guessed(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_number(int, [Token(text)])
-    assert str(caught.value) == f"--steps: {text!r} is not a whole number"
+    assert str(caught.value) == f"--steps: {text!r} is not a whole number. For example 10_000 or 1e4."
 
 
 @given(st.text(max_size=12))

@@ -290,7 +290,7 @@ def test_a_text_that_has_changed_is_not_taken_for_the_old_one(
     changed.write_text(text(2, 20_000), encoding="utf-8")
     record = {**run.record, "data": {**run.record["data"], "source": str(changed)}}
     monkeypatch.setattr(vidro.Run, "record", record)
-    with pytest.raises(DataError, match="the training text has changed since"):
+    with pytest.raises(DataError, match=r"the training text has changed since\. Put the old text back"):
         run.training_texts(cache_dir=tmp_path / "cache")
 
 

@@ -27,6 +27,7 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+MUST_BE = "It may have any name, and lie in a .gz or .zip, but must be these very bytes."
 TEXT, VAL = b"Once upon a time.\n" * 50, b"The end.\n" * 9
 
 
@@ -111,7 +112,9 @@ def test_a_member_of_a_zip_archive(site, tmp_path, monkeypatch):
     change(monkeypatch, "packed", sha256="0" * 64)
     assert "Inner has another checksum than expected" in failure(get_corpus, "packed", cache_dir=tmp_path / "b")
     change(monkeypatch, "packed", member="Nothing")
-    assert "the archive does not hold Nothing" in failure(get_corpus, "packed", cache_dir=tmp_path / "c")
+    assert "the archive does not hold Nothing. With a copy of the right file on this machine: --mirror DIR" in failure(
+        get_corpus, "packed", cache_dir=tmp_path / "c"
+    )
 
 
 def test_a_folder_can_stand_in_for_the_network(site, tmp_path, monkeypatch):
@@ -133,7 +136,7 @@ def test_a_folder_can_stand_in_for_the_network(site, tmp_path, monkeypatch):
     empty = tmp_path / "nothing"
     empty.mkdir()
     line = failure(get_corpus, "small", cache_dir=tmp_path / "c", mirror=empty)
-    assert line == f"{empty}: no file in this folder is train.txt (sha256 {sha(TEXT)[:12]}…, 900 bytes)"
+    assert line == f"{empty}: no file in this folder is train.txt (sha256 {sha(TEXT)[:12]}…, 900 bytes). {MUST_BE}"
     line = failure(get_corpus, "small", cache_dir=tmp_path / "c", mirror=empty / "x")
     assert line == f"{empty / 'x'}: there is no such folder"
 
@@ -145,7 +148,9 @@ def test_files_that_cannot_be_had_say_why(site, tmp_path, monkeypatch):
     line = failure(get_corpus, "tinystories-valid", cache_dir=tmp_path, mirror=site)
     assert "has no known checksum, so it cannot be recognised in a folder" in line
     assert failure(find_corpus, "tinystory") == "there is no corpus called 'tinystory'. Did you mean tinystories?"
-    assert failure(corpus_file, "small", "test", cache_dir=tmp_path) == "the corpus small has no test file"
+    assert failure(corpus_file, "small", "test", cache_dir=tmp_path) == (
+        "the corpus small has no test file. It has: train, val."
+    )
 
 
 def test_the_catalogue_is_sound():

@@ -201,7 +201,8 @@ def test_a_damaged_packed_text_is_not_believed(tmp_path):
 def test_a_file_that_is_not_what_its_ending_says(tmp_path):
     (tmp_path / "a.txt.gz").write_bytes(b"plain text")
     assert error(tmp_path / "a.txt.gz") == (
-        f"{tmp_path / 'a.txt.gz'}: this is not a gzip file, though its name ends in .gz"
+        f"{tmp_path / 'a.txt.gz'}: this is not a gzip file, though its name ends in .gz. "
+        "If it is not packed, take .gz off its name."
     )
     (tmp_path / "a.epub.gz").write_bytes(b"x")
     assert error(tmp_path / "a.epub.gz") == (
@@ -213,7 +214,9 @@ def test_a_file_that_is_not_what_its_ending_says(tmp_path):
 def test_no_permission_binding(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "a.txt").chmod(0)
-    assert error(tmp_path / "a.txt") == f"{tmp_path / 'a.txt'}: no permission to read this file"
+    assert (
+        error(tmp_path / "a.txt") == f"{tmp_path / 'a.txt'}: no permission to read this file. Its owner can allow it."
+    )
 
 
 def test_no_permission_is_said(tmp_path, monkeypatch):
@@ -223,7 +226,9 @@ def test_no_permission_is_said(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert error(tmp_path / "a.txt") == f"{tmp_path / 'a.txt'}: no permission to read this file"
+    assert (
+        error(tmp_path / "a.txt") == f"{tmp_path / 'a.txt'}: no permission to read this file. Its owner can allow it."
+    )
 
 
 def test_skip_bad_leaves_a_bad_file_out_and_says_so(tmp_path):

@@ -72,14 +72,16 @@ def test_files_cut_short_empty_or_of_another_tokenizer(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"\1\0\2")
     assert error(tmp_path / "a.npy").startswith(": 3 bytes are no whole number of 2-byte tokens. The file is cut short")
     (tmp_path / "a.npy").write_bytes(b"")
-    assert error(tmp_path / "a.npy") == ": this file of tokens is empty"
+    assert error(tmp_path / "a.npy") == ": this file of tokens is empty. Make it anew, or take it out of the folder."
     IDS.astype("<u2").tofile(tmp_path / "a.npy")
     assert error(tmp_path / "a.npy", vocab_size=9) == (
         ": these tokens do not belong to this tokenizer: id 9 is not in its vocabulary of 9. Give the tokenizer they "
         "were made with: --tokenizer"
     )
     (tmp_path / "a.csv.gz").write_bytes(b"broken")
-    with pytest.raises(DataError, match="this table of documents cannot be read"):
+    with pytest.raises(
+        DataError, match=r"this table of documents cannot be read .* Make it anew, or remove it: documents then end"
+    ):
         opened(tmp_path)
 
 

@@ -50,6 +50,7 @@ def test_a_file_that_is_one_list(tmp_path):
     assert [d.text for d in read_documents(tmp_path / "a.json")] == ["Olá.", "Hi."]
     (tmp_path / "b.json").write_text("[1, 2")
     assert "b.json: this is not JSON (" in error(tmp_path / "b.json")
+    assert error(tmp_path / "b.json").endswith("or use --skip-bad to leave such files out and count them.")
     (tmp_path / "c.json").write_text('[{"text": "a"}, {"body": "b"}]')
     assert "c.json: item 2: there is no 'text' field (fields: body)" in error(tmp_path / "c.json")
 

@@ -133,18 +133,28 @@ def test_locked_books_are_told_from_books_with_obfuscated_fonts(tmp_path):
     fonts = make_epub(tmp_path / "f.epub", **{"META-INF/encryption.xml": listing.format("OEBPS/fonts/a.otf")})
     assert read(fonts).startswith("Um")
     locked = make_epub(tmp_path / "l.epub", **{"META-INF/encryption.xml": listing.format("OEBPS/text/two.xhtml")})
-    assert error(locked) == ": this book is locked by its seller (DRM), so its text cannot be read"
+    assert (
+        error(locked)
+        == ": this book is locked by its seller (DRM), so its text cannot be read. Choose a copy without DRM."
+    )
 
 
 def test_zip_files_that_are_no_epub(tmp_path):
     with zipfile.ZipFile(tmp_path / "z.epub", "w") as archive:
         archive.writestr("a.txt", "x")
-    assert error(tmp_path / "z.epub") == ": this zip file is not an EPUB (it has no META-INF/container.xml)"
+    assert error(tmp_path / "z.epub") == (
+        ": this zip file is not an EPUB (it has no META-INF/container.xml). "
+        "Unpack it and name the folder, if it holds texts."
+    )
     (tmp_path / "t.epub").write_text("plain")
-    assert error(tmp_path / "t.epub") == ": this is not an EPUB: it is not a zip file, or it is cut short"
+    assert (
+        error(tmp_path / "t.epub") == ": this is not an EPUB: it is not a zip file, or it is cut short. Fetch it again."
+    )
     whole = make_epub(tmp_path / "w.epub").read_bytes()
     (tmp_path / "s.epub").write_bytes(whole[: len(whole) // 2])
-    assert error(tmp_path / "s.epub") == ": this is not an EPUB: it is not a zip file, or it is cut short"
+    assert (
+        error(tmp_path / "s.epub") == ": this is not an EPUB: it is not a zip file, or it is cut short. Fetch it again."
+    )
 
 
 def test_damaged_and_hostile_packages(tmp_path):
@@ -159,4 +169,7 @@ def test_damaged_and_hostile_packages(tmp_path):
     )
     blank = "<html><body><img src='x'/></body></html>"
     pictures = {"OEBPS/text/two.xhtml": blank, "OEBPS/text/capítulo 1.xhtml": blank}
-    assert error(make_epub(tmp_path / "e.epub", **pictures)) == ": this EPUB holds no text (pictures only?)"
+    assert (
+        error(make_epub(tmp_path / "e.epub", **pictures))
+        == ": this EPUB holds no text (pictures only?). Use an OCR program first."
+    )

@@ -62,6 +62,7 @@ def test_word_documents(tmp_path):
     assert [d.text for d in read_documents(tmp_path / "a.docx")] == ["Title\n\nFirst paragraph.\n\na\tb\n\nLast.\n"]
     (tmp_path / "b.docx").write_bytes(b"not a zip")
     assert error(tmp_path / "b.docx").startswith(": this Word document cannot be read (")
+    assert error(tmp_path / "b.docx").endswith("). Save it anew as .docx, or as a plain text.")
 
 
 def test_pdf_pages(tmp_path):
@@ -74,6 +75,7 @@ def test_pdf_pages(tmp_path):
     assert error(tmp_path / "b.pdf") == ": this PDF holds no text, only pictures of it. Use an OCR program first."
     (tmp_path / "c.pdf").write_bytes(b"not a pdf")
     assert error(tmp_path / "c.pdf").startswith(": this PDF cannot be read (")
+    assert error(tmp_path / "c.pdf").endswith("). Save its text as .txt with another program.")
 
 
 def test_parquet_rows(tmp_path):
@@ -85,9 +87,12 @@ def test_parquet_rows(tmp_path):
     assert [d.text for d in documents] == [f"row {n}" for n in range(1000)]
     assert documents[7].id == "7"
     parquet.write_table(pyarrow.table({"body": ["x"]}), tmp_path / "b.parquet")
-    assert error(tmp_path / "b.parquet") == ": there is no 'text' column (columns: body)"
+    assert error(tmp_path / "b.parquet") == (
+        ": there is no 'text' column (columns: body). Rename the column that holds the texts to 'text'."
+    )
     (tmp_path / "c.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-100])
     assert error(tmp_path / "c.parquet").startswith(": this is not a Parquet file (")
+    assert error(tmp_path / "c.parquet").endswith("). Give the file the ending of what it is, or fetch it again.")
     parquet.write_table(pyarrow.table({"text": ["a", None, "c"]}), tmp_path / "d.parquet")
     assert error(tmp_path / "d.parquet").startswith(": row 2: 'text' is null, not text.")
     assert [d.text for d in read_documents(tmp_path / "d.parquet", skip_bad=True)] == ["a", "c"]
@@ -95,3 +100,4 @@ def test_parquet_rows(tmp_path):
     damaged[4:200] = b"\xff" * 196
     (tmp_path / "e.parquet").write_bytes(damaged)
     assert error(tmp_path / "e.parquet").startswith(": this Parquet file is damaged (")
+    assert error(tmp_path / "e.parquet").endswith("). Fetch it again.")

@@ -64,7 +64,7 @@ def test_validation_texts_of_their_own():
 
 
 def test_what_cannot_be_divided():
-    with pytest.raises(DataError, match="one character cannot be divided"):
+    with pytest.raises(DataError, match=r"one character cannot be divided .* Give a text for validation: --val FILE"):
         split_documents(["x"])
     with pytest.raises(DataError, match="there is no text to divide"):
         split_documents([])

@@ -130,7 +130,8 @@ class Run:
         cache = default_cache_dir() if cache_dir is None else cache_dir
         source = open_source(data["source"], self.settings.data, cache_dir=cache)
         if source.source_sha256 != data["sha256"]:
-            raise DataError("the training text has changed since", where=data["source"])
+            hint = "Put the old text back in its place."
+            raise DataError("the training text has changed since", where=data["source"], hint=hint)
         return source.train_texts()
 
     def _data(self) -> dict[str, Any]:

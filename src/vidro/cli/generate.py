@@ -88,8 +88,9 @@ def all_prompts(prompts: tuple[str, ...], file: Path | None) -> list[str]:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as problem:
-            what = "this is not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else "there is no such file"
-            raise UsageError(what, where=file) from None
+            if isinstance(problem, UnicodeDecodeError):
+                raise UsageError("this is not UTF-8 text", where=file, hint="Save it as UTF-8.") from None
+            raise UsageError("there is no such file", where=file) from None
         texts += [line for line in lines if line.strip()]
         if not texts:
             raise UsageError("there is no prompt in this file", where=file, hint="Write one a line.")

@@ -128,7 +128,8 @@ def read_number(kind: Any, tokens: Sequence[Any]) -> int | float:
             return float(text)
         return int(text) if re.fullmatch(r"[+-]?[\d_]+", text) else _whole(float(text))
     except (ValueError, OverflowError):
-        raise UsageError(f"{text!r} is not a {'whole ' if whole else ''}number", where=where) from None
+        kind, hint = ("whole number", "For example 10_000 or 1e4.") if whole else ("number", "For example 0.5 or 1e4.")
+        raise UsageError(f"{text!r} is not a {kind}", where=where, hint=hint) from None
 
 
 def _whole(value: float) -> int:

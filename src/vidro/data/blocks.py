@@ -67,7 +67,7 @@ def unreadable(path: Path, problem: OSError) -> DataError:
     if isinstance(problem, FileNotFoundError):
         return DataError("there is no such file or folder", where=path)
     if isinstance(problem, PermissionError):
-        return DataError("no permission to read this file", where=path)
+        return DataError("no permission to read this file", where=path, hint="Its owner can allow it.")
     return DataError(f"the file cannot be read ({problem.strerror or problem})", where=path)
 
 
@@ -78,7 +78,8 @@ def _check_magic(stream: io.BufferedReader, path: Path, compression: str) -> Non
         raise DataError("the file is empty", where=path, hint="Choose a text with words in it.")
     if not head.startswith(_MAGIC[compression]):
         name = {".gz": "gzip", ".zst": "Zstandard"}[compression]
-        raise DataError(f"this is not a {name} file, though its name ends in {compression}", where=path)
+        hint = f"If it is not packed, take {compression} off its name."
+        raise DataError(f"this is not a {name} file, though its name ends in {compression}", where=path, hint=hint)
 
 
 def _unpacked(stream: io.BufferedReader, compression: str) -> Iterator[bytes]:
@@ -206,7 +207,8 @@ def _decode(
         hint = "If you know its encoding, give it, for example --encoding cp1252 (Windows) or --encoding latin-1."
         raise DataError(what, where=where, hint=hint) from None
     except UnicodeError as problem:  # UTF-16 without its mark, say
-        raise DataError(f"this is not {name.upper()} text: {problem}", where=where) from None
+        hint = f"Try --encoding {name}-le or {name}-be." if name in ("utf-16", "utf-32") else None
+        raise DataError(f"this is not {name.upper()} text: {problem}", where=where, hint=hint) from None
 
 
 def _binary(where: object, offset: int) -> DataError:

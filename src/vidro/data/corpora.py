@@ -25,6 +25,8 @@ from vidro.data.report import Progress
 
 __all__ = ["CORPORA", "Corpus", "CorpusFile", "cached_corpus", "corpus_file", "find_corpus", "get_corpus"]
 
+_COPY = "With a copy of the right file on this machine: --mirror DIR"
+
 
 def find_corpus(name: str) -> Corpus:
     """The corpus of this name. Raises DataError with the nearest known name."""
@@ -59,9 +61,11 @@ def cached_corpus(name: str, *, cache_dir: Path | None) -> Path:
 
 def corpus_file(name: str, role: str, *, cache_dir: Path | None) -> Path:
     """The path of the corpus's file with this role ("train", "val", "test"). Raises DataError where it is not there."""
-    item = find_corpus(name).file(role)
+    corpus = find_corpus(name)
+    item = corpus.file(role)
     if item is None:
-        raise DataError(f"the corpus {name} has no {role} file")
+        hint = f"It has: {', '.join(other.role for other in corpus.files)}."
+        raise DataError(f"the corpus {name} has no {role} file", hint=hint)
     if cache_dir is not None and is_made(item):
         get_corpus(name, cache_dir=cache_dir)
     elif cache_dir is None or not _is_cached(item, cache_dir / "corpora" / name, cache_dir):
@@ -124,7 +128,7 @@ def _from_archive(item: CorpusFile, path: Path, *, cache_dir: Path, progress: Pr
         with zipfile.ZipFile(archive) as packed, packed.open(item.member) as stream:
             _copy(stream, path)
     except (zipfile.BadZipFile, KeyError, zlib.error):
-        raise DataError(f"the archive does not hold {item.member}", where=item.url) from None
+        raise DataError(f"the archive does not hold {item.member}", where=item.url, hint=_COPY) from None
     finally:
         archive.unlink(missing_ok=True)
     wanted = _known_sha256(item, path.parent.name, cache_dir)
@@ -132,7 +136,7 @@ def _from_archive(item: CorpusFile, path: Path, *, cache_dir: Path, progress: Pr
     if wanted is not None and found != wanted:
         path.unlink()
         what = f"{item.member} has another checksum than expected (sha256 {found[:12]}… instead of {wanted[:12]}…)"
-        raise DataError(what, where=item.url, hint="With a copy of the right file on this machine: --mirror DIR")
+        raise DataError(what, where=item.url, hint=_COPY)
 
 
 def _from_mirror(item: CorpusFile, corpus: Corpus, mirror: Path, path: Path) -> None:
@@ -151,7 +155,8 @@ def _from_mirror(item: CorpusFile, corpus: Corpus, mirror: Path, path: Path) -> 
             return
         path.unlink()
     what = f"no file in this folder is {item.name} (sha256 {item.sha256[:12]}…, {item.n_bytes:,} bytes)"
-    raise DataError(what, where=mirror)
+    hint = "It may have any name, and lie in a .gz or .zip, but must be these very bytes."
+    raise DataError(what, where=mirror, hint=hint)
 
 
 def _candidates(item: CorpusFile, mirror: Path) -> Iterator[Callable[[], AbstractContextManager[Any]]]:

@@ -21,6 +21,7 @@ from vidro.data.report import ReadReport
 
 _MOST_MEMBER_BYTES = 200_000_000
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
+_AGAIN = "Fetch it again."
 _LOCKED = "this book is locked by its seller (DRM), so its text cannot be read"
 
 
@@ -39,9 +40,11 @@ def read_epub(path: Path, *, report: ReadReport) -> Book:
         with zipfile.ZipFile(path) as archive:
             return _read(archive, path, report)
     except zipfile.BadZipFile:
-        raise DataError("this is not an EPUB: it is not a zip file, or it is cut short", where=path) from None
+        raise DataError(
+            "this is not an EPUB: it is not a zip file, or it is cut short", where=path, hint=_AGAIN
+        ) from None
     except (zlib.error, EOFError):
-        raise DataError("this EPUB is damaged: a page cannot be unpacked", where=path) from None
+        raise DataError("this EPUB is damaged: a page cannot be unpacked", where=path, hint=_AGAIN) from None
     except OSError as problem:
         raise unreadable(path, problem) from None
 
@@ -54,7 +57,7 @@ def _read(archive: zipfile.ZipFile, path: Path, report: ReadReport) -> Book:
     pages: list[str] = []
     for name in _spine(package, folder, report):
         if name in locked:
-            raise DataError(_LOCKED, where=path)
+            raise DataError(_LOCKED, where=path, hint="Choose a copy without DRM.")
         if name not in archive.NameToInfo:
             report.count("unlisted")
             continue
@@ -62,18 +65,19 @@ def _read(archive: zipfile.ZipFile, path: Path, report: ReadReport) -> Book:
         pages.append(html_text(page, where=f"{path}!{name}", encoding=None, report=report).strip("\n"))
     text = "\n\n".join(page for page in pages if page)
     if not text:
-        raise DataError("this EPUB holds no text (pictures only?)", where=path)
+        raise DataError("this EPUB holds no text (pictures only?)", where=path, hint="Use an OCR program first.")
     return Book(text + "\n", _first(package, "title"), _first(package, "creator"))
 
 
 def _package_name(archive: zipfile.ZipFile, path: Path) -> str:
     if "META-INF/container.xml" not in archive.NameToInfo:
-        raise DataError("this zip file is not an EPUB (it has no META-INF/container.xml)", where=path)
+        what = "this zip file is not an EPUB (it has no META-INF/container.xml)"
+        raise DataError(what, where=path, hint="Unpack it and name the folder, if it holds texts.")
     container = _xml(_member(archive, "META-INF/container.xml", path), f"{path}!META-INF/container.xml")
     for element in container.iter():
         if _tag(element) == "rootfile" and element.get("full-path"):
             return unquote(str(element.get("full-path")))
-    raise DataError("this EPUB does not say where its package file is", where=path)
+    raise DataError("this EPUB does not say where its package file is", where=path, hint=_AGAIN)
 
 
 def _locked_members(archive: zipfile.ZipFile, path: Path) -> set[str]:
@@ -105,9 +109,9 @@ def _spine(package: ElementTree.Element, folder: str, report: ReadReport) -> lis
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     info = archive.NameToInfo.get(name)
     if info is None:
-        raise DataError(f"this EPUB names {name}, which it does not hold", where=path)
+        raise DataError(f"this EPUB names {name}, which it does not hold", where=path, hint=_AGAIN)
     if info.flag_bits & 0x1:
-        raise DataError("this EPUB is a zip file with a password", where=path)
+        raise DataError("this EPUB is a zip file with a password", where=path, hint="Choose a copy without one.")
     if info.file_size > _MOST_MEMBER_BYTES:
         raise DataError(f"a page of this EPUB unpacks to {info.file_size:,} bytes, which no book needs", where=path)
     return archive.read(info)
@@ -120,7 +124,7 @@ def _xml(data: bytes, where: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(data)
     except ElementTree.ParseError as problem:
-        raise DataError(f"this is not valid XML ({problem})", where=where) from None
+        raise DataError(f"this is not valid XML ({problem})", where=where, hint=_AGAIN) from None
 
 
 def _first(package: ElementTree.Element, tag: str) -> str | None:

@@ -24,6 +24,7 @@ from vidro.data.sources import is_known
 FOREIGN = (".npy", ".ds")
 _LOOKED_AT = 1_000_000
 _CUT_SHORT = "The file is cut short, or it was made with another number of bytes per token."
+_ANEW = "Make it anew, or take it out of the folder."
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -72,7 +73,7 @@ def _run(path: Path, vocab_size: int, eot_id: int | None) -> Run:
 def _bare(path: Path, dtype: np.dtype[Any], eot_id: int | None, *, ends: Array | None) -> Run:
     n_bytes = path.stat().st_size
     if n_bytes == 0:
-        raise DataError("this file of tokens is empty", where=path)
+        raise DataError("this file of tokens is empty", where=path, hint=_ANEW)
     if n_bytes % dtype.itemsize:
         what = f"{n_bytes:,} bytes are no whole number of {dtype.itemsize}-byte tokens"
         raise DataError(what, where=path, hint=_CUT_SHORT)
@@ -109,12 +110,12 @@ def _numpy(path: Path, eot_id: int | None) -> Run:
     try:
         ids = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as problem:
-        raise DataError(f"this numpy file cannot be read ({problem})", where=path) from None
+        raise DataError(f"this numpy file cannot be read ({problem})", where=path, hint=_ANEW) from None
     if ids.ndim != 1 or ids.dtype not in (np.dtype("<u2"), np.dtype("<u4")):
         what = f"this holds {ids.dtype} of shape {ids.shape}, not a row of 16 or 32-bit unsigned token ids"
         raise DataError(what, where=path)
     if not len(ids):
-        raise DataError("this file of tokens is empty", where=path)
+        raise DataError("this file of tokens is empty", where=path, hint=_ANEW)
     return Run(path, ids.dtype, 0, len(ids), _ends_by_id(ids, eot_id), offset_bytes=int(ids.offset))
 
 
@@ -127,7 +128,8 @@ def _dolma_ends(path: Path) -> Array | None:
         with gzip.open(table, "rt", encoding="utf-8", newline="") as rows:
             return np.array([int(row[1]) for row in csv.reader(rows) if row], dtype=np.uint64)
     except (OSError, EOFError, ValueError, IndexError) as problem:
-        raise DataError(f"this table of documents cannot be read ({problem})", where=table) from None
+        hint = "Make it anew, or remove it: documents then end where the end-of-text id stands."
+        raise DataError(f"this table of documents cannot be read ({problem})", where=table, hint=hint) from None
 
 
 def _ends_by_id(ids: Array, eot_id: int | None) -> Array:

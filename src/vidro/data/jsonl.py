@@ -70,7 +70,8 @@ def parse_chunk(
     if chunk.first_line == 1:
         data = data.removeprefix(b"\xef\xbb\xbf")
         if data.lstrip()[:1] == b"[":
-            raise DataError("this is one JSON list, not one JSON record a line", where=where)
+            hint = "Write one record a line."
+            raise DataError("this is one JSON list, not one JSON record a line", where=where, hint=hint)
     for number, line in enumerate(data.split(b"\n"), start=chunk.first_line):
         if not line.strip():
             continue
@@ -94,7 +95,8 @@ def parse_list(
     try:
         items = json.loads(data.decode(encoding or "utf-8-sig"))
     except (ValueError, RecursionError, LookupError) as problem:
-        raise DataError(f"this is not JSON ({problem})", where=where) from None
+        hint = "Repair it, or use --skip-bad to leave such files out and count them."
+        raise DataError(f"this is not JSON ({problem})", where=where, hint=hint) from None
     for number, item in enumerate(items, start=1):
         try:
             yield record_of(item)

@@ -26,7 +26,8 @@ def read_docx(path: Path) -> str:
     except OSError as problem:
         raise unreadable(path, problem) from None
     except Exception as problem:  # python-docx lets zip, XML and key errors of damaged files through
-        raise DataError(f"this Word document cannot be read ({_said(problem)})", where=path) from None
+        hint = "Save it anew as .docx, or as a plain text."
+        raise DataError(f"this Word document cannot be read ({_said(problem)})", where=path, hint=hint) from None
     text = "\n\n".join(piece for piece in pieces if piece.strip())
     return text + "\n" if text else ""
 
@@ -44,14 +45,15 @@ def read_pdf(path: Path, *, report: ReadReport) -> str:
     try:
         reader: Any = pypdf.PdfReader(str(path))
         if reader.is_encrypted and not reader.decrypt(""):
-            raise DataError("this PDF is locked with a password", where=path)
+            raise DataError("this PDF is locked with a password", where=path, hint="Save a copy without one.")
         pages = [page.extract_text().strip() for page in reader.pages]
     except DataError:
         raise
     except OSError as problem:
         raise unreadable(path, problem) from None
     except Exception as problem:  # damaged PDFs raise whatever the parser stumbled over
-        raise DataError(f"this PDF cannot be read ({_said(problem)})", where=path) from None
+        hint = "Save its text as .txt with another program."
+        raise DataError(f"this PDF cannot be read ({_said(problem)})", where=path, hint=hint) from None
     report.count("pages", sum(not page for page in pages))
     text = "\n\n".join(page for page in pages if page)
     if not text:
@@ -68,9 +70,11 @@ def read_parquet(path: Path, *, skip_bad: bool, report: ReadReport) -> Iterator[
     except OSError as problem:
         raise unreadable(path, problem) from None
     except Exception as problem:  # pyarrow's own error types exist only where it is installed
-        raise DataError(f"this is not a Parquet file ({_said(problem)})", where=path) from None
+        hint = "Give the file the ending of what it is, or fetch it again."
+        raise DataError(f"this is not a Parquet file ({_said(problem)})", where=path, hint=hint) from None
     if "text" not in names:
-        raise DataError(f"there is no 'text' column (columns: {', '.join(names[:8])})", where=path)
+        hint = "Rename the column that holds the texts to 'text'."
+        raise DataError(f"there is no 'text' column (columns: {', '.join(names[:8])})", where=path, hint=hint)
     with table:
         wanted = [name for name in ("text", "id", "source", "url") if name in names]
         for number, row in enumerate(_rows(table, wanted, path), start=1):
@@ -86,7 +90,8 @@ def _rows(table: Any, columns: list[str], path: Path) -> Iterator[dict[str, Any]
         try:
             batch = next(batches, None)
         except Exception as problem:  # OSError and pyarrow's own types, all for damaged pages
-            raise DataError(f"this Parquet file is damaged ({_said(problem)})", where=path) from None
+            what = f"this Parquet file is damaged ({_said(problem)})"
+            raise DataError(what, where=path, hint="Fetch it again.") from None
         if batch is None:
             return
         yield from batch.to_pylist()

@@ -154,7 +154,8 @@ def _glob(pattern: str, report: ReadReport) -> list[InputFile]:
         elif "**" not in pattern:
             found.extend(_folder(path, report))
     if not found:
-        raise DataError("no file matches this pattern", where=pattern)
+        hint = "** goes through subfolders, for example 'books/**/*.txt'."
+        raise DataError("no file matches this pattern", where=pattern, hint=hint)
     return found
 
 

@@ -85,7 +85,8 @@ class SplitSurvey:
         hint = "Give a text for validation: --val FILE"
         if self.only is not None:
             if len(self.only) < 2:
-                raise DataError("one character cannot be divided into training and validation text", where=where)
+                what = "one character cannot be divided into training and validation text"
+                raise DataError(what, where=where, hint=hint)
             return cut_rule(self.only)
         if self.lowest >= self.highest:
             what = f"all {self.n_documents} documents are the same text, so none can be set apart for validation"

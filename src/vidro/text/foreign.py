@@ -50,6 +50,9 @@ TIKTOKEN_FILES: dict[str, tuple[str, dict[str, int]]] = {
     ),
 }
 
+_AGAIN = "Fetch it again."
+_CONVERT = "Convert it to a tokenizer.json with the tool it came from; that file says how a text is cut."
+
 
 def load_gpt2(
     encoder_json: Path,
@@ -70,7 +73,8 @@ def load_gpt2(
     data = {letters: from_letters(letters) for letters in vocab if letters not in special}
     broken = next((letters for letters, raw in data.items() if raw is None), None)
     if broken is not None:
-        raise TokenizerError(f"the token {broken!r} is not written in GPT-2's byte letters", where=encoder_json)
+        what = f"the token {broken!r} is not written in GPT-2's byte letters"
+        raise TokenizerError(what, where=encoder_json, hint=_CONVERT)
     tokens = {raw: vocab[letters] for letters, raw in data.items() if raw is not None}
     merges = _read_merges(vocab_bpe)
     cutter = byte_level(_known(pattern))
@@ -120,7 +124,8 @@ def load_any(spec: str | Path, *, cache_dir: Path | None = None) -> Tokenizer:
         hint = "Name the directory that holds encoder.json and vocab.bpe from OpenAI's GPT-2 release."
         raise TokenizerError("the GPT-2 vocabulary is not on this machine", hint=hint)
     if spec in TRAINED_KINDS:
-        raise TokenizerError(f"{spec!r} is a kind of tokenizer that is made from a text; none is given here")
+        hint = "Make one with vidro tokenizer train FILE --out DIR, then name DIR."
+        raise TokenizerError(f"{spec!r} is a kind of tokenizer that is made from a text; none is given here", hint=hint)
     hint = "Give a file or a directory, or one of: bpe, words, chars, bytes."
     raise TokenizerError("there is no such tokenizer", where=spec, hint=hint)
 
@@ -148,7 +153,8 @@ def _from_file(path: Path) -> Tokenizer:
     if name.endswith(".json"):
         return Tokenizer.load(path)
     if name.endswith((".gguf", ".model")):
-        raise TokenizerError("vocabularies of GGUF and SentencePiece files cannot be read yet", where=path)
+        what = "vocabularies of GGUF and SentencePiece files cannot be read yet"
+        raise TokenizerError(what, where=path, hint="Give the tokenizer.json of the same model.")
     raise TokenizerError("this is not a tokenizer file", where=path, hint="Known: tokenizer.json, *.tiktoken.")
 
 
@@ -159,8 +165,8 @@ def _from_pair(vocab: Path, merges: Path) -> Tokenizer:
         return load_gpt2(vocab, merges)
     if size == 128_000:
         return load_gpt2(vocab, merges, pattern="llama3", special=LLAMA3_SPECIAL, ignore_merges=True)
-    hint = "Convert it to a tokenizer.json with the tool it came from; that file says how a text is cut."
-    raise TokenizerError(f"a pair of files with {size} tokens is neither GPT-2's nor Llama 3's", where=vocab, hint=hint)
+    what = f"a pair of files with {size} tokens is neither GPT-2's nor Llama 3's"
+    raise TokenizerError(what, where=vocab, hint=_CONVERT)
 
 
 def _known(pattern: str) -> str:
@@ -181,18 +187,19 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise TokenizerError("there is no such file", where=path) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
-        raise TokenizerError(f"the gzip file is damaged or cut short ({problem})", where=path) from None
+        raise TokenizerError(f"the gzip file is damaged or cut short ({problem})", where=path, hint=_AGAIN) from None
     except UnicodeDecodeError as problem:
-        raise TokenizerError(f"this is not UTF-8 text (byte {problem.start})", where=path) from None
+        raise TokenizerError(f"this is not UTF-8 text (byte {problem.start})", where=path, hint=_AGAIN) from None
 
 
 def _read_vocab(path: Path) -> dict[str, int]:
     try:
         vocab = json.loads(_read_text(path))
     except json.JSONDecodeError as problem:
-        raise TokenizerError(f"this is not valid JSON ({problem})", where=path) from None
+        raise TokenizerError(f"this is not valid JSON ({problem})", where=path, hint=_AGAIN) from None
     if not isinstance(vocab, dict) or not all(isinstance(number, int) for number in vocab.values()):
-        raise TokenizerError("this is not a list of tokens with their ids", where=path)
+        hint = 'It should look like {"the": 262, …}.'
+        raise TokenizerError("this is not a list of tokens with their ids", where=path, hint=hint)
     return vocab
 
 
@@ -204,7 +211,7 @@ def _read_merges(path: Path) -> list[tuple[bytes, bytes]]:
             continue
         pair = [from_letters(letters) for letters in line.removesuffix("\r").split(" ")]
         if len(pair) != 2 or pair[0] is None or pair[1] is None:
-            raise TokenizerError("this line is not two tokens", where=f"{path}, line {number}")
+            raise TokenizerError("this line is not two tokens", where=f"{path}, line {number}", hint=_AGAIN)
         merges.append((pair[0], pair[1]))
     return merges
 
@@ -218,7 +225,9 @@ def _read_ranks(path: Path) -> dict[bytes, int]:
             token, rank = line.split()
             ranks[base64.b64decode(token, validate=True)] = int(rank)
         except (ValueError, binascii.Error):
-            raise TokenizerError("this line is not base64(token) and rank", where=f"{path}, line {number}") from None
+            place = f"{path}, line {number}"
+            raise TokenizerError("this line is not base64(token) and rank", where=place, hint=_AGAIN) from None
     if len(set(ranks.values())) < len(ranks) or not all(bytes([byte]) in ranks for byte in range(256)):
-        raise TokenizerError("this rank file is damaged: a byte is missing or a rank is there twice", where=path)
+        what = "this rank file is damaged: a byte is missing or a rank is there twice"
+        raise TokenizerError(what, where=path, hint=_AGAIN)
     return ranks
