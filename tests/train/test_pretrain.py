@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +16,12 @@ from torch import nn
 from vidro.checkpoint.run import RunRef, load_model, load_tokenizer, open_run, resolve_run, verify_root
 from vidro.checkpoint.training_state import checkpoint_steps
 from vidro.config.load import read_settings, resolve
-from vidro.config.schema import PretrainOptions
+from vidro.config.schema import DataOptions, PretrainOptions
 from vidro.core.errors import DataError, RunError, StorageError, TrainingError, UsageError
 from vidro.core.events import Event
 from vidro.model.transformer import Block
 from vidro.train import loop
-from vidro.train.pretrain import set_up
+from vidro.train.pretrain import set_up, val_checksum
 from vidro.train.text_task import TextTask
 
 FLAGS_OF_SHAPE = ("vocab_size", "d_model", "n_layers", "n_heads", "d_head", "context_length")
@@ -253,6 +254,19 @@ def test_a_changed_validation_text_is_named(bench: Any, kind: str) -> None:
     if before is not None:
         changed.write_text(before, encoding="utf-8")
     assert bench.resume("a").reason == "budget"
+
+
+def test_the_checksum_of_a_validation_folder_is_of_all_its_files(tmp_path: Path) -> None:
+    def checksum() -> str | None:
+        return val_checksum(DataOptions(val=str(tmp_path)), cache_dir=tmp_path)
+
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(f"The {name} came in from the sea.", encoding="utf-8")
+    before = checksum()
+    assert before is not None
+    assert before == checksum()
+    (tmp_path / "b.txt").write_text("The b went out to the hills.", encoding="utf-8")
+    assert checksum() != before
 
 
 @pytest.mark.parametrize("damage", ["record", "text"])
