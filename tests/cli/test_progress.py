@@ -34,7 +34,7 @@ END = {
     "message": "The budget is used up.",
 }  # fmt: skip
 OVERFIT = {"event": "overfit", "step": 60, "message": "Overfitting: lowest at step 50."}
-NOTES = [{"event": "note", "message": "Two lines removed."}, {"event": "warning", "message": "Small text."}]
+NOTES = [{"event": "note", "message": "Two lines removed."}]
 SILENT = [
     {"event": "checkpoint", "step": 50}, {"event": "best", "step": 50}, {"event": "phase", "step": 0, "name": "stable"},
 ]  # fmt: skip
@@ -53,7 +53,6 @@ def test_plain_lines_say_what_matters() -> None:
         "    sample Once upon a time  [50% copied]",
         "Overfitting: lowest at step 50.",
         "Two lines removed.",
-        "warning: Small text.",
         "going on from step 50",
     ]
 
@@ -193,7 +192,7 @@ def test_markup_in_a_text_is_shown_as_it_is() -> None:
     display, screen = live()
     with display:
         display({**SAMPLE, "prompt": "[bold]", "text": "[/bold] [red]x"})
-        display({"event": "warning", "message": "[red]file[/red]"})
+        display({"event": "overfit", "message": "[red]file[/red]"})
     assert "[bold][/bold] [red]x" in screen.getvalue()
     assert "[red]file[/red]" in screen.getvalue()
 

@@ -43,8 +43,8 @@ def describe(event: Event, train: Event) -> str | None:
         return describe_eval(event, train)
     if kind == "sample":
         return f"    sample {describe_sample(event)}"
-    if kind in ("note", "warning", "overfit", "passed"):
-        return f"{'warning: ' if kind == 'warning' else ''}{event['message']}"
+    if kind in ("note", "overfit", "passed"):
+        return event["message"]
     if kind == "resumed":
         return f"going on from step {event['step']}"
     return None

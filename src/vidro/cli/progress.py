@@ -146,8 +146,6 @@ class LiveProgress:
             self._console.print(event["message"], style="yellow", markup=False)
         elif kind == "passed":
             self._console.print(event["message"], style="green", markup=False)
-        elif kind == "warning":
-            self._console.print(f"Warning: {event['message']}", style="yellow", markup=False)
         elif kind == "note" and self._begun:
             self._console.print(event["message"], style="dim", markup=False)
 

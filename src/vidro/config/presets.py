@@ -1,7 +1,7 @@
 """Named models: shapes published by their makers, and one toy.
 
 Sources: GPT-2, Radford et al. 2019 and OpenAI's released `hparams.json`; Llama 3.2 1B and Qwen3 0.6B, the
-`config.json` of their releases. Not here: weights (`vidro import`), sizes chosen for a text (`train/defaults`).
+`config.json` of their releases. Not here: weights, sizes chosen for a text (`train/defaults`).
 """
 
 from __future__ import annotations

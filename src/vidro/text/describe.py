@@ -1,6 +1,6 @@
 """What a vocabulary is like: its size, how many characters a token holds, its longest tokens, its first merges.
 
-Made for `vidro tokenizer show` and `vidro data show`; printing is theirs.
+Made for `vidro tokenizer show` and `vidro quickstart`; printing is theirs.
 """
 
 from __future__ import annotations

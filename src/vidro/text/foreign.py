@@ -1,7 +1,7 @@
 """Other people's vocabularies: GPT-2's pair of files, tiktoken's rank files, any tokenizer.json.
 
 Each becomes a `tokenizer.json` in memory, so everything else treats it like our own. Files may be gzipped. Nothing is
-downloaded. Not here: vocabularies inside GGUF files and SentencePiece models, which come with `vidro import`.
+downloaded. Not here: vocabularies inside GGUF files and SentencePiece models.
 """
 
 from __future__ import annotations

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# The validation loss must stand this far above its lowest value, for this many looks in a row, to count as a turn:
-# single looks wobble by less than a percent.
-TURN_FRACTION = 0.01
-TURN_LOOKS = 2
+from vidro.evals.curves import TURN_FRACTION, TURN_LOOKS
 
 
 @dataclass
