@@ -22,6 +22,20 @@ FLAGS: dict[str, Any] = {
 }  # fmt: skip
 
 
+class Halt(Exception):
+    """The process is gone, as far as the run can tell."""
+
+
+def halt_at(step: int, kind: str = "train") -> Any:
+    """A listener that breaks off at the first event of `kind` at or past `step`."""
+
+    def listener(event: Event) -> None:
+        if event["event"] == kind and event["step"] >= step:
+            raise Halt
+
+    return listener
+
+
 @dataclass
 class Bench:
     """A place to train in: a text, a cache, and the calls with everything that a test does not care about filled in."""
