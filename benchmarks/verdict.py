@@ -33,7 +33,7 @@ PUBLISHED = (
 
 BOOK = (
     "--family gpt2 --context-length 256 --batch-tokens 512 --micro-batch 2 --optimizer adamw --lr 4e-4 "
-    "--weight-decay 0.1 --beta2 0.999 --schedule constant --warmup 0 --clip 0 --no-tie-embeddings "
+    "--weight-decay 0.1 --beta2 0.999 --schedule constant --warmup 0 --clip 0 --no-tie-embeddings --init pytorch "
     "--evals 18 --patience 0"
 )
 FULL = "--preset gpt2"

@@ -71,3 +71,22 @@ def test_a_parameter_depends_on_its_own_name_only() -> None:
     a, b = (model.state_dict()["blocks.0.attention.q_proj.weight"] for model in (shallow, deep))
     assert torch.equal(a, b)
     assert not torch.equal(a, shallow.state_dict()["blocks.0.attention.k_proj.weight"])
+
+
+def test_pytorchs_own_scheme_is_that_of_fresh_pytorch_layers() -> None:
+    model = Transformer(GPT2)
+    initialise(model, seed=3, scheme="pytorch")
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        layer = model.get_submodule(name.rpartition(".")[0])
+        if isinstance(layer, torch.nn.Embedding):
+            theirs = torch.nn.Embedding(*layer.weight.shape).weight
+        elif isinstance(layer, torch.nn.Linear):
+            fresh = torch.nn.Linear(layer.in_features, layer.out_features)
+            theirs = fresh.bias if name.endswith("bias") else fresh.weight
+            bound = layer.in_features**-0.5
+            assert 0.8 * bound < parameter.abs().max().item() <= bound
+        else:
+            theirs = torch.nn.LayerNorm(len(parameter)).get_parameter(name.rpartition(".")[2])
+        assert math.isclose(parameter.std().item(), theirs.std().item(), rel_tol=0.35), name
+        assert abs(parameter.mean() - theirs.mean()).item() < 0.5 * max(theirs.std().item(), 1e-9), name

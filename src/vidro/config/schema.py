@@ -175,6 +175,11 @@ class TrainOptions(Settings):
     batch_tokens: int | None = setting(None, "Tokens per optimizer step.", ge=1, unit="tokens")
     micro_batch: int | None = setting(None, "Sequences computed at once; the rest is accumulated.", ge=1)
     seed: int = setting(1337, "Same seed, text and settings: same model.", ge=0)
+    init: str = setting(
+        "family",
+        "First weights: as the family does it, or pytorch (what PyTorch's layers do by themselves, as in many books).",
+        choices=("family", "pytorch"),
+    )
     threads: int | None = setting(None, "CPU threads.", ge=1)
     device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: str = setting(

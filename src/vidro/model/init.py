@@ -29,8 +29,8 @@ class Embedding(nn.Embedding):
         """Nothing: see `initialise`."""
 
 
-def initialise(model: nn.Module, seed: int) -> None:
-    """Fill every parameter of `model` (a `Transformer`) in place.
+def initialise(model: nn.Module, seed: int, *, scheme: str = "family") -> None:
+    """Fill every parameter of `model` (a `Transformer`) in place. `scheme` "family" is this table:
 
     | parameter                                        | gpt2           | llama          | qwen3        |
     |--------------------------------------------------|----------------|----------------|--------------|
@@ -43,19 +43,34 @@ def initialise(model: nn.Module, seed: int) -> None:
     Zero outputs make each new block the identity and the first prediction exactly uniform (loss ln V); scaling by
     √(2L) keeps the residual from growing with depth (Radford et al. 2019). A parameter's numbers depend on `seed`
     and its own name only: not on the device, the order of construction, or what other layers there are.
+
+    `scheme` "pytorch" is what PyTorch's layers do by themselves, and so the models of many books: embeddings N(0, 1),
+    matrices and biases uniform within ±1/√fan_in, norms as above.
     """
     config = model.config
     assert isinstance(config, ModelConfig)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            std = standard_deviation(name, parameter, config)
-            if std is None:
-                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
-            elif std == 0.0:
-                parameter.zero_()
+            numbers = torch.empty(parameter.shape)
+            if scheme == "pytorch" and "norm" not in name:
+                _fill_like_pytorch(numbers, name, model, _generator(seed, name))
             else:
-                numbers = torch.empty(parameter.shape).normal_(0.0, std, generator=_generator(seed, name))
-                parameter.copy_(numbers)
+                std = standard_deviation(name, parameter, config)
+                if std is None:
+                    numbers.fill_(0.0 if name.endswith("bias") else 1.0)
+                else:
+                    numbers.normal_(0.0, std, generator=_generator(seed, name))
+            parameter.copy_(numbers)
+
+
+def _fill_like_pytorch(numbers: torch.Tensor, name: str, model: nn.Module, generator: torch.Generator) -> None:
+    layer = model.get_submodule(name.rpartition(".")[0])
+    if isinstance(layer, nn.Embedding):
+        numbers.normal_(generator=generator)
+    else:
+        assert isinstance(layer, nn.Linear)
+        bound = 1 / math.sqrt(layer.in_features)
+        numbers.uniform_(-bound, bound, generator=generator)
 
 
 def standard_deviation(name: str, parameter: torch.Tensor, config: ModelConfig) -> float | None:

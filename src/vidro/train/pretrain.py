@@ -29,7 +29,7 @@ from vidro.checkpoint.run import (
 from vidro.checkpoint.training_state import Checkpoint, drop_after
 from vidro.config.load import from_dict, read_settings, the_budget, to_dict, to_toml
 from vidro.config.schema import BudgetOptions, DataOptions, PretrainOptions
-from vidro.core.errors import CheckpointError, RunError
+from vidro.core.errors import CheckpointError, RunError, UsageError
 from vidro.core.events import EventStream, JsonlSink, Sink
 from vidro.core.files import read_json, sha256_file, write_text_atomic
 from vidro.data.documents import STDIN
@@ -117,6 +117,8 @@ def set_up(
         tokenizer = load_tokenizer(parent)
         config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
         shape = inherited_shape(options.model, config)
+        if options.train.init != "family":
+            raise UsageError("--from brings its own first weights", where="init", hint="Leave it out.")
         check_inherited(options.data, tokenizer)
     elif isinstance(text, TextSource):
         tokenizer, notes = make_tokenizer(text, options.data, say=say)
@@ -321,7 +323,7 @@ def _train(
 def fresh_model(setup: Setup) -> Transformer:
     """A model that knows nothing; which nothing, the seed decides."""
     model = Transformer(setup.plan.model)
-    initialise(model, seed=setup.options.train.seed)
+    initialise(model, setup.options.train.seed, scheme=setup.options.train.init)
     return model
 
 
