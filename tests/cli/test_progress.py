@@ -150,13 +150,7 @@ def test_the_live_display_lets_samples_and_remarks_scroll_by() -> None:
         for event in [START, SAMPLE, OVERFIT, *NOTES, {"event": "resumed", "step": 50}]:
             display(event)
     shown = screen.getvalue()
-    for text in (
-        "step 50  Once upon",
-        "[50% copied]",
-        "Overfitting: lowest",
-        "Two lines removed.",
-        "Warning: Small text.",
-    ):
+    for text in ("step 50  Once upon", "[50% copied]", "Overfitting: lowest", "Two lines removed."):
         assert text in shown
     assert "Going on from step 50." in shown
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -32,7 +33,7 @@ class RMSNorm(nn.RMSNorm):
         """x / √(mean(x²) + eps) · weight."""
         if x.device.type == "cpu" and x.dtype == torch.float32 and torch.is_grad_enabled():
             return _RMSNormOnCpu.apply(x, self.weight, self.eps)  # pyright: ignore[reportReturnType]
-        return super().forward(x)
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)  # fused where types agree
 
 
 class _RMSNormOnCpu(torch.autograd.Function):
