@@ -28,7 +28,7 @@ STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
 
-Minutes = Annotated[float | None, value("How long it may take, all in all, until it chats; 2 if not said.", "N")]
+Minutes = Annotated[float | None, value("How long it may take until the model is trained; 2 if not said.", "N")]
 Steps = Annotated[int | None, value("Train this many steps instead.", "N")]
 Out = Annotated[str | None, value("Where to put the run; otherwise the first free runs/quickstart-N.", "DIR")]
 Seed = Annotated[int, value("Same seed: same model (with --steps).", "N")]
