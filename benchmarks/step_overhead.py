@@ -1,6 +1,6 @@
 """Where the time of a training step goes: share of this machine's matmul peak, and what the rest is spent on.
 
-Steps of the shapes that Vidro chooses (and, with --large, of GPT-2's 124M at batch 4 × 256) take turns with products of
+Steps of shapes from the planner's ladder (and, with --large, of GPT-2's 124M at batch 4 × 256) take turns with products of
 two 2048 × 2048 matrices in fp32. Efficiency is FLOPs of the step (6 × multiplying weights + 12·L·d·T a token) over what
 that product would have done in the same time. Then the step is profiled and its operations are grouped.
 
@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,16 +26,17 @@ from vidro.config.schema import ModelConfig, OptimOptions
 from vidro.model.count import count
 from vidro.model.loss import lm_loss
 from vidro.model.transformer import Transformer
-from vidro.train.defaults import SHORT_MODEL, optimizer_settings
+from vidro.train.defaults import optimizer_settings
 from vidro.train.machine import settled
 from vidro.train.optim import Optimizer
+from vidro.train.plan import ladder_shape
 from vidro.train.step import Batch, StepSettings, train_step
 
 SIDE = 2048
 SHAPES = {
-    "short, 128 wide": (SHORT_MODEL, 16),
-    "default, 192 wide": (ModelConfig(), 16),
-    "384 wide": (ModelConfig(d_model=384, n_heads=12, n_kv_heads=12, d_ff=1024), 16),
+    "128 wide, 2 blocks": (ladder_shape(128, 2, 1024), 16),
+    "256 wide, 3 blocks": (replace(ladder_shape(256, 3, 4096), context_length=256), 16),
+    "384 wide, 4 blocks": (replace(ladder_shape(384, 4, 4096), context_length=256), 32),
 }
 GROUPS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "_scaled_dot_product"),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vidro.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from vidro.api import Run, load, pretrain
+    from vidro.api import Run, load, plan, pretrain
     from vidro.config.schema import ModelConfig, PretrainOptions, SamplingOptions
     from vidro.core.errors import VidroError
     from vidro.model.transformer import Transformer
@@ -33,12 +33,14 @@ __all__ = [
     "VidroError",
     "__version__",
     "load",
+    "plan",
     "pretrain",
 ]
 
 _HOME = {
     "Run": "vidro.api",
     "load": "vidro.api",
+    "plan": "vidro.api",
     "pretrain": "vidro.api",
     "ModelConfig": "vidro.config.schema",
     "PretrainOptions": "vidro.config.schema",

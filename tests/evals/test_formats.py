@@ -19,6 +19,7 @@ from vidro.inspect.probe_files import FORMAT_VERSION, Probes, read_probes
 from vidro.inspect.probes import is_probe_step
 from vidro.train import conclude
 from vidro.train import pretrain as training
+from vidro.train.speed import Speed
 from vidro.train.text_task import TextTask
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -34,6 +35,7 @@ TYPES: dict[str, Callable[[Any], bool]] = {
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "true or false": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, dict),
+    "list": lambda value: isinstance(value, list),
     "null": lambda value: value is None,
 }
 
@@ -104,7 +106,29 @@ def probes(run: Path) -> Probes:
 
 
 def test_events_of_every_described_kind_are_written_and_no_others(lines: list[Event]) -> None:
-    assert {event["event"] for event in lines} | {"note"} == set(KINDS)
+    assert {event["event"] for event in lines} | {"note", "plan"} == set(KINDS)
+
+
+def test_a_budget_in_minutes_logs_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10**6))
+    clock = lambda: 0.05 * next(ticks)  # noqa: E731
+    speed = Speed(flops_per_s=5e10, width_cost_s=1e-9, memory_bytes=8_000_000_000)
+    around = training.Surroundings(
+        cache_dir=tmp_path / "cache", started_s=clock(), clock=clock, speed=speed, plots=False
+    )
+    source = tmp_path / "hens.txt"
+    source.write_text("".join(f"On day {n} the fox took {n * 7 % 31} hens. " for n in range(600)), encoding="utf-8")
+    flags = {**FLAGS, "steps": None, "minutes": 0.3}
+    training.pretrain(str(source), resolve(PretrainOptions, flags=flags), around=around, out=tmp_path / "run")
+    events = read_events(tmp_path / "run" / "metrics.jsonl")
+    (plan,) = [event for event in events if event["event"] == "plan"]
+    assert set(plan) == set(FIELDS["plan"])
+    for field, value in plan.items():
+        assert fits(value, FIELDS["plan"][field]), field
+    (end,) = [event for event in events if event["event"] == "end"]
+    assert end["forecast"] == plan["forecast"]
+    assert set(plan["forecast"]) == {"bits_per_byte", "low", "high"}
+    assert f"Expected {plan['forecast']['bits_per_byte']:.2f} bits per byte" in end["message"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

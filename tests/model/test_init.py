@@ -37,7 +37,7 @@ def test_qwen3_starts_as_the_identity_and_guesses_uniformly() -> None:
         if "o_proj" in name or "down" in name or name == "head.weight":
             assert std == 0.0, name
         elif name == "token_embedding.weight":
-            assert std == pytest.approx(0.02, rel=0.05)
+            assert std == pytest.approx(0.3, rel=0.05)
         else:
             assert std == pytest.approx(1 / math.sqrt(96), rel=0.05), name
     ids = torch.arange(60).reshape(2, 30)

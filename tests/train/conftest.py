@@ -15,11 +15,15 @@ from vidro.config.schema import PretrainOptions
 from vidro.core.events import Event, read_events
 from vidro.data.tinyworld import text
 from vidro.train import pretrain as training
+from vidro.train.speed import Speed
 
 FLAGS: dict[str, Any] = {
     "steps": 12, "vocab_size": 320, "context_length": 16, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_head": 16,
     "batch_tokens": 64, "evals": 4, "checkpoint_steps": 3, "threads": 1, "sample_tokens": 4, "dropout": 0.1,
 }  # fmt: skip
+
+
+SPEED = Speed(flops_per_s=5e10, width_cost_s=1e-9, memory_bytes=8_000_000_000)  # not measured: tests repeat
 
 
 class Halt(Exception):
@@ -54,6 +58,7 @@ class Bench:
             sinks=(self.heard.append, *listeners),
             clock=self.clock,
             plots=self.plots,
+            speed=SPEED,
         )
 
     def train(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from vidro.core.errors import CheckpointError
 from vidro.model.transformer import Transformer
 from vidro.train.optim import AdamW, Muon, Optimizer, OptimizerSettings, orthogonalise, split_parameters
 
+JORDAN = (3.4445, -4.7750, 2.0315)  # one quintic for every iteration (K. Jordan, "Muon", 2024): what torch does
 SETTINGS = OptimizerSettings(kind="muon", lr=0.01, muon_lr=0.02, weight_decay=0.1, beta1=0.9, beta2=0.95)
 TINY = ModelConfig(vocab_size=64, context_length=8, d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, d_head=16, d_ff=64)
 
@@ -48,11 +51,27 @@ def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int]) -> 
     u, _, v = torch.linalg.svd(matrices, full_matrices=False)
     cosine = nn.functional.cosine_similarity((u @ v).flatten(1), result.flatten(1))
     assert cosine.min() > 0.97  # the same singular vectors
+    few = torch.linalg.svdvals(orthogonalise(matrices, SETTINGS.quintics))
+    assert few.max() < 2.0  # three iterations leave small values small, and send none away
+    assert few.median() > 0.7
+
+
+def test_the_embedding_has_a_rate_of_its_own() -> None:
+    model = Transformer(TINY)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    Optimizer(model, replace(SETTINGS, weight_decay=0.0, embedding_lr=0.2)).step(1.0)
+    moved = {
+        name: (parameter.detach() - before[name]).abs().max().item() for name, parameter in model.named_parameters()
+    }
+    assert moved["token_embedding.weight"] == pytest.approx(0.2, rel=1e-3)
+    assert moved["head.weight"] == pytest.approx(0.01, rel=1e-3)
 
 
 def test_muon_moves_as_torchs_does() -> None:
     ours, theirs = with_gradients(2, (16, 16), (32, 16), (16, 16)), with_gradients(2, (16, 16), (32, 16), (16, 16))
-    optimizer = Muon(ours, SETTINGS)
+    optimizer = Muon(ours, replace(SETTINGS, momentum=0.95, quintics=(JORDAN,) * 5))
     reference = torch.optim.Muon([p for _, p in theirs], lr=0.02, weight_decay=0.1, momentum=0.95)
     before = [p.detach().clone() for _, p in ours]
     for _ in range(3):

@@ -39,6 +39,8 @@ def describe(event: Event, train: Event) -> str | None:
     kind = event["event"]
     if kind == "start":
         return describe_start(event)
+    if kind == "plan":
+        return describe_plan(event)
     if kind == "eval":
         return describe_eval(event, train)
     if kind == "sample":
@@ -60,6 +62,12 @@ def describe_start(event: Event) -> str:
         f"{human_count(event['val_tokens'])} to check with",
     ]
     return ", ".join(parts)
+
+
+def describe_plan(event: Event) -> str:
+    """What was chosen for this text, time and machine, a line each, and what to expect."""
+    lines = [f"  {what + ':':12}{chosen} ({why})" for what, chosen, why in event["choices"]]
+    return "\n".join(["The plan:", *lines, *([event["message"]] if event["message"] else [])])
 
 
 def describe_eval(event: Event, train: Event) -> str:

@@ -33,6 +33,7 @@ PAGES: dict[str, tuple[Entry, ...]] = {
         Entry("tokenizer", "Train a tokenizer; see into which pieces it cuts a text."),
     ),
     "Your model": (
+        Entry("plan", "What a text becomes in 1, 10, 60 minutes and a night on this machine."),
         Entry("pretrain", "Make a language model from a text, from scratch."),
         Entry("generate", "Let a model continue a prompt."),
         Entry("chat", "Talk to a model, line by line."),

@@ -64,6 +64,7 @@ def quickstart(
     result = train(wish)
     run = Run(result.path)
     samples = write_samples(run)
+    show_copies(text, samples)
     show_curves(result.path)
     if json:
         print_json({"run": str(result.path), "reason": result.reason, "samples": samples, **result.results})
@@ -167,8 +168,21 @@ def write_samples(run: Run) -> list[dict[str, str]]:
     return samples
 
 
+def show_copies(text: Path, samples: list[dict[str, str]]) -> None:
+    """Stage five: did it learn by heart? What of its stories stands word for word in the text."""
+    from vidro.evals.memorisation import SHORTEST_CHARS, CopyIndex
+
+    index = CopyIndex(text.read_text(encoding="utf-8"))
+    reports = [index.copied(sample["text"]) for sample in samples]
+    n_chars = sum(len(sample["text"]) for sample in samples)
+    share = sum(r.copied_frac * len(s["text"]) for r, s in zip(reports, samples, strict=True)) / max(n_chars, 1)
+    longest = max(report.longest_chars for report in reports)
+    what = f"{share:.0%} of these stories stands in its text in runs of {SHORTEST_CHARS} characters or more"
+    heading("By heart?", f"{what}; the longest has {longest}." if longest else f"Nothing: {what}.")
+
+
 def show_curves(path: Path) -> None:
-    """Stage five: where the pictures are."""
+    """Stage six: where the pictures are."""
     found = sorted((path / "plots").glob("*.png"))
     if found:
         heading("Its curves", f"{len(found)} pictures of how it learned:")

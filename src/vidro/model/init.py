@@ -34,7 +34,8 @@ def initialise(model: nn.Module, seed: int, *, scheme: str = "family") -> None:
 
     | parameter                                        | gpt2           | llama          | qwen3        |
     |--------------------------------------------------|----------------|----------------|--------------|
-    | token_embedding, position_embedding              | N(0, 0.02)     | N(0, 0.02)     | N(0, 0.02)   |
+    | token_embedding, position_embedding              | N(0, 0.02)     | N(0, 0.02)     | N(0, 0.3)    |
+    | token_embedding, where the head is tied to it    | N(0, 0.02)     | N(0, 0.02)     | N(0, 0.02)   |
     | q_proj k_proj v_proj, up, gate (fan_in inputs)   | N(0, 0.02)     | N(0, 0.02)     | N(0, 1/√fan_in) |
     | o_proj, down: what a block adds to the residual  | 0.02 / √(2L)   | 0.02 / √(2L)   | 0            |
     | head, where it is not the embedding              | N(0, 0.02)     | N(0, 0.02)     | 0            |
@@ -84,7 +85,7 @@ def standard_deviation(name: str, parameter: torch.Tensor, config: ModelConfig) 
     if layer == "head":
         return 0.0 if modern else 0.02
     if layer in ("token_embedding", "position_embedding"):
-        return 0.02
+        return 0.3 if modern and not config.tie_embeddings else 0.02
     return 1 / math.sqrt(parameter.shape[1]) if modern else 0.02
 
 

@@ -33,6 +33,8 @@ from vidro.train.keeper import RunKeeper
 from vidro.train.loop import Budget, Loop, LoopSettings, LoopState
 from vidro.train.machine import MatmulPeak, denormals_are_flushed, memory_bytes
 from vidro.train.optim import Optimizer
+from vidro.train.plan import CLOSING_S, CLOSING_SHARE, FULL_SHARE
+from vidro.train.planning import Replanner, plan_fields
 from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
 from vidro.train.stop import StopSignal
@@ -45,9 +47,7 @@ if TYPE_CHECKING:
 
 LOOKS_SHARE = 0.02  # all looks at the validation text together cost at most this share of the run (design, section 4)
 FORWARD_SHARE = 1 / 3  # … a look only goes forward; training also goes backward, which is twice as much
-FULL_SHARE = 0.05  # of a budget in minutes, for the evaluation at the end; a longer text is evaluated in part
 LEAST_WINDOWS = 8  # a look at fewer says nothing, whatever it costs
-CLOSING_S = 4.0  # set aside for drawing the plots and leaving
 FORMAT_VERSION = 1  # of metrics.jsonl, samples.jsonl and probes/ (docs/formats.md)
 PROMPT_CHARS = 40
 LONG_CHARS = 5_000  # a text longer than this begins with a title page, say
@@ -72,6 +72,9 @@ class RunFacts:
     tokenizer: str | None = None
     budget: dict[str, float] | None = None
     warmup: float | None = None
+    most_steps: int | None = None
+    forecast: dict[str, float] | None = None
+    tokens_per_s: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -131,6 +134,7 @@ def assemble(
         clock=around.clock,
         stop=stop,
         facts=speed_facts(plan.model, MatmulPeak(device, precision.dtype)),
+        replan=Replanner(setup, facts),
     )
     return AssembledRun(
         path=path,
@@ -197,7 +201,7 @@ def loop_settings(
     optim, train = options.optim, options.train
     short = facts.training_s is not None and facts.training_s < 120
     return LoopSettings(
-        budget=Budget(steps=plan.steps, seconds=facts.training_s),
+        budget=Budget(steps=plan.steps if plan.steps is not None else facts.most_steps, seconds=facts.training_s),
         schedule=Schedule(
             kind=optim.schedule,
             warmup=optim.warmup if facts.warmup is None else facts.warmup,
@@ -288,7 +292,7 @@ def measure_budget(
 
     With a budget in steps nothing measured enters; with minutes a trial look tells what looks will cost.
     """
-    total = _n_windows(setup)
+    total = n_windows(setup)
     looks = setup.options.train.evals
     if setup.plan.steps is not None:
         tokens = setup.plan.steps * setup.plan.tokens_per_step
@@ -302,13 +306,14 @@ def measure_budget(
     assert minutes is not None
     left = 60.0 * minutes - (around.clock() - around.started_s) - facts.before_s
     full_s = min(total * window_s, FULL_SHARE * max(left, 0.0))
-    seconds = max(left - full_s - min(CLOSING_S, 0.25 * max(left, 0.0)), 1.0)
+    seconds = max(left - full_s - min(CLOSING_S, CLOSING_SHARE * max(left, 0.0)), 1.0)
     windows = LOOKS_SHARE * seconds / looks / window_s
     final = None if full_s >= total * window_s else max(1, int(full_s / window_s))
     return {"val_windows": _between(windows, total), "training_s": seconds, "final_windows": final}
 
 
-def _n_windows(setup: Setup) -> int:
+def n_windows(setup: Setup) -> int:
+    """Windows of the whole validation text."""
     ends = np.asarray(setup.prepared.val.document_ends).astype(np.int64)
     lengths = np.diff(ends, prepend=0) - 1
     return int((-(-lengths // setup.plan.model.context_length)).sum())
@@ -352,6 +357,8 @@ def announce(run: AssembledRun, *, resumed: bool) -> None:
         run.events.emit("resumed", step=step)
     else:
         run.events.emit("start", step=step, **start_fields(run))
+        if run.setup.outlook is not None:
+            run.events.emit("plan", step=step, **plan_fields(run.setup.outlook, run.setup.reasons))
     for message in run.notes:
         run.events.emit("note", step=step, message=message)
 

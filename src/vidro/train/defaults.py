@@ -1,6 +1,7 @@
 """From what the user said and what the text is to one complete plan; pure, nothing measured enters it.
 
-These are fixed, sensible defaults by the size of the text and of the model. Sources: GPT-2's and nanoGPT's published
+These are fixed, sensible defaults by the size of the text and of the model; for a budget in minutes the planner's
+`Blueprint` takes the place of the model's and the batch's (`plan`). Sources: GPT-2's and nanoGPT's published
 settings for AdamW, Jordan's for Muon, and our own runs (`docs/diary.md`). Not here: reading the text (`data`),
 training (`loop`).
 """
@@ -26,9 +27,8 @@ from vidro.train.optim import OptimizerSettings
 
 # Vocabulary by bytes of training text: each token needs to be seen often enough to be learned.
 VOCABULARIES = ((60_000, 512), (3_000_000, 1024), (15_000_000, 2048), (math.inf, 4096))
-SHORT_MINUTES = 3.0  # a budget up to this long gets the smaller model and the smaller batch: steps count more than size
-SHORT_MODEL = ModelConfig(context_length=128, d_model=128, n_heads=4, n_kv_heads=4, d_ff=352)
-STEP_TOKENS = {True: 2048, False: 4096}  # short budget?
+STEP_TOKENS = 4096  # of a budget that is not in minutes
+EMBEDDING_RATE = 20.0  # of the head's rate, beside Muon
 MICRO_TOKENS = 8192  # tokens computed at once; more only costs memory on a CPU
 
 
@@ -42,6 +42,8 @@ class Plan:
     steps: int | None
     epoch_tokens: int
     optimizer: OptimizerSettings
+    most_steps: int | None = None
+    """Of a budget in minutes: training ends here even where time is left."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -68,28 +70,46 @@ def default_vocab_size(train_bytes: int) -> int:
     return next(size for limit, size in VOCABULARIES if train_bytes < limit)
 
 
-def make_plan(options: PretrainOptions, facts: TextFacts, *, shape: ModelConfig | None = None) -> Plan:
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """What the planner chose for a budget in minutes (`plan`): the base from which what the user said departs."""
+
+    model: ModelConfig
+    batch_tokens: int
+    most_epochs: float
+
+
+def make_plan(
+    options: PretrainOptions,
+    facts: TextFacts,
+    *,
+    shape: ModelConfig | None = None,
+    blueprint: Blueprint | None = None,
+) -> Plan:
     """The complete plan; `shape` fixes the model (a run that goes on, or the parent of one).
 
     Raises UsageError for sizes that contradict each other and DataError for a text shorter than one window.
     """
     kind = the_budget(options.budget)
     check_conflicts(options)
-    short = options.budget.minutes is not None and options.budget.minutes <= SHORT_MINUTES
     if shape is None:
-        shape = model_shape(options.model, facts.vocab_size, base=SHORT_MODEL if short else ModelConfig())
+        shape = model_shape(options.model, facts.vocab_size, base=None if blueprint is None else blueprint.model)
     model = shape
     context = model.context_length
     if facts.train_tokens < context + 1:
         what = f"the training part has {facts.train_tokens} tokens, fewer than one window of {context} + 1"
         raise DataError(what, where=facts.name, hint="Give more text, or a smaller --context-length.")
-    rows = _rows(options.train.batch_tokens, context, most=min(STEP_TOKENS[short], facts.train_tokens // 8))
+    usual = STEP_TOKENS if blueprint is None else blueprint.batch_tokens
+    rows = _rows(options.train.batch_tokens, context, most=min(usual, facts.train_tokens // 8))
     micro = options.train.micro_batch
     if micro is None:
         micro = min(rows, max(1, MICRO_TOKENS // context))
     elif micro > rows:
         raise UsageError(f"{micro} sequences are more than the {rows} of a whole step", where="micro-batch")
     epoch_tokens = facts.train_tokens // context * context
+    most_steps = None
+    if blueprint is not None:
+        most_steps = max(1, math.ceil(blueprint.most_epochs * epoch_tokens / (rows * context)))
     return Plan(
         model=model,
         rows=rows,
@@ -97,6 +117,7 @@ def make_plan(options: PretrainOptions, facts: TextFacts, *, shape: ModelConfig 
         steps=_steps(kind, options.budget, rows * context, epoch_tokens),
         epoch_tokens=epoch_tokens,
         optimizer=optimizer_settings(options.optim, model),
+        most_steps=most_steps,
     )
 
 
@@ -131,6 +152,7 @@ def resolved(options: PretrainOptions, plan: Plan, *, own_vocabulary: bool) -> P
         optim=replace(
             options.optim,
             lr=optimizer.lr,
+            embedding_lr=optimizer.embedding_lr,
             muon_lr=optimizer.muon_lr if optimizer.kind == "muon" else None,
             weight_decay=optimizer.weight_decay,
         ),
@@ -158,7 +180,7 @@ def model_shape(options: ModelOptions, vocab_size: int, *, base: ModelConfig | N
         if "n_heads" in said:
             sizes.setdefault("d_head", _head(said["d_model"], said["n_heads"]))
         else:
-            sizes.setdefault("d_head", base.d_head)
+            sizes.setdefault("d_head", _usual_head(said["d_model"], base.d_head))
             sizes["n_heads"] = _heads(said["d_model"], sizes["d_head"])
     elif "n_heads" in said:
         sizes.setdefault("d_head", _head(base.d_model, said["n_heads"]))
@@ -174,6 +196,11 @@ def _head(d_model: int, n_heads: int) -> int:
         hint = "Choose a number of heads that divides it, or say --d-head too."
         raise UsageError(f"a width of {d_model} cannot be divided into {n_heads} heads", where="n-heads", hint=hint)
     return d_model // n_heads
+
+
+def _usual_head(d_model: int, wanted: int) -> int:
+    """The head width wanted, halved at most twice where the width is no multiple of it."""
+    return next((width for width in (wanted, wanted // 2, wanted // 4) if width and d_model % width == 0), wanted)
 
 
 def _heads(d_model: int, d_head: int) -> int:
@@ -209,14 +236,25 @@ def _rows(batch_tokens: int | None, context: int, *, most: int) -> int:
 
 
 def optimizer_settings(optim: OptimOptions, model: ModelConfig) -> OptimizerSettings:
-    """The optimizer's numbers. AdamW's rate falls with the root of the width (GPT-2's at 768 is the fixed point)."""
-    if optim.optimizer == "muon":
+    """The optimizer's numbers. AdamW's rate falls with the root of the width (GPT-2's at 768 is the fixed point).
+
+    Beside Muon the token embedding, where it is untied, goes twenty times as fast as the head (`docs/diary.md`).
+    """
+    muon = optim.optimizer == "muon"
+    if optim.embedding_lr is not None and model.tie_embeddings:
+        raise UsageError("the embedding is tied to the head", where="embedding-lr", hint="Leave it out, or untie them.")
+    if muon:
         lr = 0.003 * min(1.0, (192 / model.d_model) ** 0.5)
     else:
         lr = 6e-4 * min(2.0, (768 / model.d_model) ** 0.5)
+    lr = lr if optim.lr is None else optim.lr
+    own_rate = optim.embedding_lr
+    if own_rate is None and not model.tie_embeddings:
+        own_rate = EMBEDDING_RATE * lr if muon else lr
     return OptimizerSettings(
         kind=optim.optimizer,
-        lr=lr if optim.lr is None else optim.lr,
+        lr=lr,
+        embedding_lr=own_rate,
         muon_lr=0.02 if optim.muon_lr is None else optim.muon_lr,
         weight_decay=0.1 if optim.weight_decay is None else optim.weight_decay,
         beta1=optim.beta1,

@@ -47,17 +47,21 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Steps, or seconds of training; exactly one."""
+    """Steps, seconds of training, or both: what is used up first ends it."""
 
     steps: int | None = None
     seconds: float | None = None
 
     def share(self, step: float, elapsed_s: float) -> float:
-        """How much of the budget is used, 0 … 1 and beyond."""
-        if self.steps is not None:
-            return step / self.steps
-        assert self.seconds is not None
-        return elapsed_s / self.seconds if self.seconds > 0 else 1.0
+        """How much of the budget is used, 0 … 1 and beyond.
+
+        >>> Budget(steps=10, seconds=100.0).share(2, 50.0)
+        0.5
+        """
+        by_steps = 0.0 if self.steps is None else step / self.steps
+        if self.seconds is None:
+            return by_steps
+        return max(by_steps, elapsed_s / self.seconds if self.seconds > 0 else 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,7 @@ class LoopState:
     reason: str | None = None
     last_look: dict[str, float] = field(default_factory=dict)
     last_look_step: int = -1
+    look_s: float = 0.0
     passed: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -133,6 +138,8 @@ class Loop:
     clock: Callable[[], float]
     stop: StopSignal
     facts: Callable[[float, float], dict[str, Any]]  # (tokens/s, elapsed s) → memory and share of the peak
+    replan: Callable[[int, float, float], str | None] = lambda tokens, speed, left: None
+    """(tokens done, tokens/s now, seconds left) → in words what changes when the machine is not as fast as planned."""
 
     def run(self) -> LoopState:
         """Train until the budget, the patience or a signal ends it; the last state is saved. Raises TrainingError."""
@@ -289,6 +296,9 @@ class Loop:
             eta_s=round(state.elapsed_s * (1 / state.share - 1), 1) if state.share > 0 else None,
             **self.facts(tokens_per_s, state.elapsed_s),
         )
+        seconds = settings.budget.seconds
+        if seconds is not None and (message := self.replan(tokens, tokens_per_s, seconds - state.elapsed_s)):
+            self.events.emit("note", step=state.step, message=message)
         state.pending_nats, state.pending_s = 0.0, 0.0
         state.pending_steps = state.pending_clipped = 0
         state.pending_multipliers = []
@@ -296,7 +306,9 @@ class Loop:
     def _evaluate(self) -> None:
         """One look at the validation loss: best so far? turned up? said, published."""
         state = self.state
+        began = self.clock()
         look = self.task.evaluate(self.model)
+        state.look_s = self.clock() - began
         nats = look["nats_per_token"]
         if not math.isfinite(nats):
             raise TrainingError(f"the validation loss became {nats}", where=f"step {state.step}", hint=self._advice())

@@ -113,6 +113,13 @@ def memory_bytes(device: torch.device) -> int:
     return psutil.Process().memory_info().rss
 
 
+def memory_free_bytes(device: torch.device) -> int:
+    """Memory that training may take: on the card where there is one, else what the system can give without swapping."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
 def process_age_s() -> float:
     """Seconds since this process was started: a budget in minutes counts the imports too."""
     return max(0.0, time.time() - psutil.Process().create_time())

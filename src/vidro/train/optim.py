@@ -6,7 +6,8 @@ are all about 1, so that no direction is starved; a few Newton–Schulz iteratio
 Here those run in fp32 (processors without bf16 units crawl through torch's own bf16 version) and for all matrices of
 one shape in one batched product. Both are tested against `torch.optim`.
 
-Not here: the learning rate's course (`schedule`), gradients and clipping (`step`).
+The token embedding has a rate of its own: a row moves only in steps where its token occurs, so what suits the head
+starves it (measured: `docs/diary.md`). Not here: the learning rate's course (`schedule`), clipping (`step`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vidro.config.schema import ModelConfig
 from vidro.core.errors import CheckpointError
 from vidro.core.shapes import Float
 
 Named = list[tuple[str, nn.Parameter]]
+EMBEDDING = "token_embedding.weight"
 
-# Coefficients of the quintic that pulls singular values to about 1 (K. Jordan, "Muon", 2024).
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+# Quintics that pull singular values to 1, one an iteration, each the best after those before it: steep first, gentle
+# later (Amsel, Persson, Musco & Gower 2025, "The Polar Express").
+Quintic = tuple[float, float, float]
+POLAR_EXPRESS: tuple[Quintic, ...] = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +47,11 @@ class OptimizerSettings:
     weight_decay: float
     beta1: float
     beta2: float
+    embedding_lr: float | None = None
+    """Of an untied token embedding; None: the same as `lr`."""
     eps: float = 1e-8
-    momentum: float = 0.95
-    iterations: int = 5
+    momentum: float = 0.9
+    quintics: tuple[Quintic, ...] = POLAR_EXPRESS[:3]
 
 
 class AdamW:
@@ -48,19 +61,20 @@ class AdamW:
         self.settings = settings
         self.names = [name for name, _ in parameters]
         self.parameters = [parameter for _, parameter in parameters]
+        own = settings.lr if settings.embedding_lr is None else settings.embedding_lr
+        self.rates = [own if name == EMBEDDING else settings.lr for name in self.names]
         self.mean = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.square = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.steps = 0
 
     @torch.no_grad()
     def step(self, multiplier: float) -> None:
-        """One update at ``lr × multiplier``. Parameters without a gradient stay as they are."""
+        """One update at ``rate × multiplier``. Parameters without a gradient stay as they are."""
         s = self.settings
         self.steps += 1
-        lr = s.lr * multiplier
         mean_bias, square_bias = 1 - s.beta1**self.steps, 1 - s.beta2**self.steps
-        for weight, mean, square in zip(self.parameters, self.mean, self.square, strict=True):
-            gradient = weight.grad
+        for weight, rate, mean, square in zip(self.parameters, self.rates, self.mean, self.square, strict=True):
+            gradient, lr = weight.grad, rate * multiplier
             if gradient is None:
                 continue
             if weight.ndim >= 2:
@@ -97,7 +111,7 @@ class Muon:
             weights = [weight for _, weight in stack]
             gradient = torch.stack([w.grad if w.grad is not None else torch.zeros_like(w) for w in weights])
             momentum.lerp_(gradient, 1 - s.momentum)
-            update = orthogonalise(gradient.lerp_(momentum, s.momentum), iterations=s.iterations)  # Nesterov
+            update = orthogonalise(gradient.lerp_(momentum, s.momentum), s.quintics)  # Nesterov
             rows, columns = update.shape[1:]
             # A tall matrix gets a longer step, so that each output moves as much as in a square one.
             length = lr * max(1.0, rows / columns) ** 0.5
@@ -113,22 +127,33 @@ class Muon:
         }
 
 
-def orthogonalise(matrices: Float[Tensor, "N R C"], *, iterations: int = 5) -> Float[Tensor, "N R C"]:
+def orthogonalise(
+    matrices: Float[Tensor, "N R C"], quintics: Iterable[Quintic] = POLAR_EXPRESS
+) -> Float[Tensor, "N R C"]:
     """Matrices with the same singular vectors and singular values near 1, in fp32.
 
-    Each iteration applies X → aX + b(XXᵀ)X + c(XXᵀ)²X; the coefficients are chosen for a steep start, so the values
-    end between about 0.7 and 1.2 rather than at exactly 1, which is as good for training (Jordan 2024).
+    Each iteration applies X → aX + b(XXᵀ)X + c(XXᵀ)²X, which moves every singular value s to as + bs³ + cs⁵. Three
+    iterations leave small values short of 1, which training does not mind (`docs/diary.md`) and pays less for.
     """
-    a, b, c = NEWTON_SCHULZ
     x = matrices.float()
     tall = x.shape[1] > x.shape[2]
     if tall:  # the product XXᵀ is smallest on the short side
         x = x.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(iterations):
+    x = x / (x.norm(dim=(1, 2), keepdim=True) * 1.01 + 1e-7)  # 1.01: rounding must not carry a value above 1
+    for a, b, c in quintics:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
+
+
+def muon_flops(model: ModelConfig, iterations: int = len(OptimizerSettings.quintics)) -> float:
+    """FLOPs of one update of all matrices inside the blocks: XXᵀ, its square and the product with X, each time."""
+    d, e = model.d_model, model.d_head
+    queries, keys = model.n_heads * e, model.n_kv_heads * e
+    gated = 3 if model.family != "gpt2" else 2
+    shapes = [(queries, d)] * 2 + [(keys, d)] * 2 + [(model.d_ff, d)] * gated
+    once = sum(4 * min(shape) ** 2 * max(shape) + 2 * min(shape) ** 3 for shape in shapes)
+    return float(model.n_layers * iterations * once)
 
 
 class Optimizer:

@@ -38,6 +38,7 @@ from vidro.data.prepare import Prepared, prepare
 from vidro.data.report import ReadReport
 from vidro.data.sources import find_inputs
 from vidro.data.survey import TextSource, digest, open_source
+from vidro.evals.yardsticks import Hardness
 from vidro.infer.decode import check_prompt
 from vidro.model.device import choose_device, choose_precision
 from vidro.model.init import initialise
@@ -49,6 +50,9 @@ from vidro.train.continuing import check_unchanged, checkpoint_to_continue, prol
 from vidro.train.defaults import Plan, TextFacts, inherited_shape, make_plan, resolved, trains_bpe
 from vidro.train.machine import settled
 from vidro.train.parent import measure, parents_text
+from vidro.train.plan import Outlook
+from vidro.train.planning import Reason, foreseen, make_planner
+from vidro.train.speed import Speed
 from vidro.train.stop import StopSignal
 from vidro.train.vocabulary import check_inherited, make_tokenizer, tokenizer_of_shards
 
@@ -75,6 +79,14 @@ class Setup:
     tokenizer: Tokenizer
     prepared: Prepared
     notes: tuple[str, ...]
+    outlook: Outlook | None = None
+    """What to expect, for a budget in minutes on a text."""
+
+    reasons: tuple[Reason, ...] = ()
+    """What the planner chose, and why."""
+
+    hardness: Hardness | None = None
+    """Of the text, where the planner measured it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +94,8 @@ class Surroundings:
     """What a run touches beside its own directory: the cache, the listeners, the clock.
 
     `started_s` is when the budget in minutes began, on the clock. More than one of `processes` cut a large text into
-    tokens; the default is 1, because a script without a main guard cannot be started anew by them.
+    tokens; the default is 1, because a script without a main guard cannot be started anew by them. Without a `speed`
+    a budget in minutes measures it.
     """
 
     cache_dir: Path
@@ -91,6 +104,7 @@ class Surroundings:
     clock: Clock = time.monotonic
     processes: int = 1
     plots: bool = True
+    speed: Speed | None = None
     on_landing: Callable[[], None] | None = None
 
 
@@ -102,10 +116,13 @@ def set_up(
     processes: int = 1,
     parent: OpenedRun | None = None,
     say: Callable[[str], object] = lambda message: None,
+    speed: Speed | None = None,
+    used_s: Callable[[], float] = lambda: 0.0,
 ) -> Setup:
     """Read, split and tokenize the text and make the plan; writes nothing but the cache.
 
-    Raises DataError for a text and UsageError for settings that cannot be used.
+    For a budget in minutes, of which `used_s()` are gone, the planner chooses what is not said. Raises DataError for a
+    text and UsageError for settings that cannot be used.
     """
     the_budget(options.budget)
     choose_precision(options.train.precision, choose_device(options.train.device))
@@ -113,6 +130,7 @@ def set_up(
     text = source if is_shards(source) else open_source(source, options.data, cache_dir=cache_dir)
     notes: list[str] = []
     shape = None
+    planner = make_planner(text, options, speed=speed, used_s=used_s, say=say)
     if parent is not None:
         tokenizer = load_tokenizer(parent)
         config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
@@ -121,14 +139,16 @@ def set_up(
             raise UsageError("--from brings its own first weights", where="init", hint="Leave it out.")
         check_inherited(options.data, tokenizer)
     elif isinstance(text, TextSource):
-        tokenizer, notes = make_tokenizer(text, options.data, say=say)
+        tokenizer, notes = make_tokenizer(text, options.data, say=say)  # its size: by the text alone
     else:
         tokenizer = tokenizer_of_shards(Path(source), options.data)
     say("Cutting the text into tokens.")
     prepared = prepare(text, tokenizer, cache_dir=cache_dir, options=options.data, processes=processes)
     notes = [*prepared.notes, *notes]
     facts = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
-    plan = make_plan(options, facts, shape=shape)
+    blueprint = None if planner is None else planner.choose(prepared, tokenizer.vocab_size, shape)
+    plan = make_plan(options, facts, shape=shape, blueprint=blueprint)
+    outlook, reasons = (None, ()) if planner is None else planner.explain(plan)
     for prompt in options.train.sample_prompts:
         check_prompt([tokenizer.eot_id, *tokenizer.encode(prompt)], plan.model.context_length)
     return Setup(
@@ -142,6 +162,9 @@ def set_up(
         tokenizer=tokenizer,
         prepared=prepared,
         notes=tuple(notes),
+        outlook=outlook,
+        reasons=reasons,
+        hardness=None if planner is None else planner.text.hardness,
     )
 
 
@@ -193,6 +216,8 @@ def pretrain(
         processes=around.processes,
         parent=parent,
         say=lambda message: listeners.emit("note", message=message),
+        speed=around.speed,
+        used_s=lambda: around.clock() - around.started_s,
     )
     path = create_run(runs_dir, safe_stem(setup.prepared.name), out=out, overwrite=overwrite)
     with lock_run(path), settled(options.train.threads):  # before the first tensor: threads inherit what they find
@@ -203,6 +228,8 @@ def pretrain(
             val_sha256=val_checksum(setup.options.data, cache_dir=around.cache_dir),
             tokenizer=setup.tokenizer.fingerprint,
             budget=to_dict(options.budget),
+            most_steps=setup.plan.most_steps,
+            **foreseen(setup.outlook),
         )
         model = fresh_model(setup) if parent is None else _parent_model(parent, setup.plan)
         if parent is not None:

@@ -1,0 +1,67 @@
+"""`plan`: what to expect of a text in 1, 10, 60 minutes and a night, before anything is trained.
+
+Not here: how it is decided (`train/plan`), training (`pretrain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidro.api.places import default_cache_dir
+from vidro.config.load import resolve
+from vidro.config.schema import PretrainOptions
+from vidro.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidro.train.planning import Planned
+    from vidro.train.speed import Speed
+
+MINUTES = (1.0, 10.0, 60.0, 480.0)  # the last is a night
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanTable:
+    """The plans of one text on this machine, by rising budget, and what there is to say of the text."""
+
+    source: str
+    train_bytes: int
+    speed: Speed
+    rows: tuple[Planned, ...]
+    notes: tuple[str, ...]
+
+
+def plan(
+    source: str | Path,
+    *,
+    minutes: float | Sequence[float] = MINUTES,
+    cache_dir: str | Path | None = None,
+    speed: Speed | None = None,
+    **settings: Any,
+) -> PlanTable:
+    """Plans for `source` in each of `minutes`; the other keywords are settings of `vidro.pretrain`, which are kept.
+
+    Reads the text and trains two models of random numbers for a second to know this machine (or takes its `speed`).
+    Raises VidroError for a text that cannot be read and for settings that cannot be used.
+
+        vidro.plan("book.txt").rows[1].outlook.forecast.bits_per_byte
+    """
+    from vidro.data.survey import open_source
+    from vidro.train.planning import look_at, measure, planned, small_text_notes
+
+    budgets = sorted([minutes] if isinstance(minutes, int | float) else minutes)
+    if not budgets or budgets[0] <= 0:
+        raise UsageError("there is no time to plan for", where="minutes", hint="For example --minutes 10.")
+    for name in ("steps", "tokens", "epochs"):
+        if settings.get(name) is not None:
+            raise UsageError("plans are for budgets in minutes", where=name, hint="Leave it out.")
+    options = resolve(PretrainOptions, flags=settings)
+    cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    text = open_source(str(source), options.data, cache_dir=cache)
+    looked = look_at(text)
+    speed = measure(options) if speed is None else speed
+    rows = tuple(planned(looked, options, speed, 60.0 * budget) for budget in budgets)
+    notes = (*text.notes, *small_text_notes(looked, rows))
+    return PlanTable(source=str(source), train_bytes=looked.train_bytes, speed=speed, rows=rows, notes=notes)

@@ -1,0 +1,105 @@
+"""``vidro plan``: what a text becomes in 1, 10, 60 minutes and a night on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from vidro.cli.apps import make_app
+from vidro.cli.options import Device, Json, Threads, takes, value
+from vidro.config.schema import DataOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from vidro.api.planning import PlanTable
+    from vidro.train.planning import Planned
+
+app = make_app(
+    "plan",
+    "What to expect of a text in 1, 10, 60 minutes and a night on this machine, before anything is trained.",
+    usage="vidro plan FILE [--minutes N]...",
+    examples=(
+        "vidro plan book.txt",
+        "vidro plan book.txt --minutes 10      one budget, each choice with its reason",
+        "vidro plan book.txt --d-model 256     the rest chosen around what you say",
+    ),
+)
+
+TEXT_HELP = "A text: a file, a folder, a pattern such as 'books/*.txt', a corpus, or - for stdin."
+File = Annotated[str, Parameter(help=TEXT_HELP)]
+Minutes = Annotated[
+    tuple[float, ...], value("A budget; repeat the flag for several. 1, 10, 60 and 480 if not said.", "N")
+]
+
+
+@app.default
+@takes(DataOptions, ModelOptions)
+def plan(
+    file: File,
+    /,
+    *,
+    minutes: Minutes = (),
+    threads: Threads = None,
+    device: Device = "auto",
+    json: Json = False,
+    **settings: Any,
+) -> int:
+    """Look at the text, measure the machine, and say what would be trained and how good it would be."""
+    from vidro.api import planning as plans
+    from vidro.cli.places import cache_dir
+    from vidro.cli.terminal import note, print_json
+
+    said = {**settings, "threads": threads, "device": device}
+    found = plans.plan(file, minutes=minutes or plans.MINUTES, cache_dir=cache_dir(), **said)
+    for message in found.notes:
+        note(message)
+    if json:
+        print_json(found)
+    elif len(found.rows) == 1:
+        show_one(file, found.rows[0])
+    else:
+        show_table(found)
+    return 0
+
+
+def show_table(found: PlanTable) -> None:
+    """One budget a line."""
+    from vidro.api.words import human_bytes, human_count
+    from vidro.cli.terminal import show, table
+
+    numbers = ("parameters", "tokens", "epochs", "memory", "bits/byte")
+    grid = table("time", "model", *numbers, "80 % between", right=numbers)
+    for row in found.rows:
+        model, expected = row.blueprint.model, row.outlook
+        law = expected.forecast
+        grid.add_row(
+            budget_words(row),
+            f"{model.d_model} × {model.n_layers}, context {model.context_length}",
+            human_count(row.n_parameters),
+            human_count(expected.tokens),
+            f"{expected.epochs:.2g}",
+            human_bytes(expected.memory_bytes),
+            "–" if law is None else f"{law.bits_per_byte:.2f}",
+            "–" if law is None else f"{law.low:.2f} and {law.high:.2f}",
+        )
+    show(grid)
+
+
+def show_one(file: str, row: Planned) -> None:
+    """Every choice of one budget with its reason, and the line that carries it out."""
+    from vidro.cli.terminal import facts, show
+    from vidro.train.planning import forecast_words
+
+    show(facts([(reason.what, f"{reason.chosen}: {reason.why}") for reason in row.reasons]))
+    words = forecast_words(row.outlook)
+    if words is not None:
+        print(words)
+    print(f"Now: vidro pretrain {file} --minutes {row.seconds / 60:g}")
+
+
+def budget_words(row: Planned) -> str:
+    """The budget, and where training ends before it."""
+    from vidro.api.words import human_time
+
+    whole = human_time(row.seconds)
+    return f"{whole}, ends after {human_time(row.outlook.seconds)}" if row.outlook.early else whole

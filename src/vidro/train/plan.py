@@ -1,0 +1,183 @@
+"""The planner: from a text, a time and a machine's speed to a model, its batch, and what to expect of it.
+
+Pure: everything measured comes in as arguments (`speed`, `hardness`), so the same numbers give the same plan. Of a
+ladder of shapes it takes the one whose predicted bits per byte are lowest (`law`): a larger model learns more from each
+token, a smaller one sees more of them. What the user says is kept; the planner fills the rest.
+
+Not here: fixed defaults and the resolved plan (`defaults`), what the prediction rests on (`law`, `docs/diary.md`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from vidro.config.schema import ModelConfig
+from vidro.evals.yardsticks import Hardness
+from vidro.model.count import count
+from vidro.train.defaults import MICRO_TOKENS, Blueprint
+from vidro.train.law import Forecast, forecast
+from vidro.train.speed import Speed
+
+# Width and blocks, by rising cost. Heads are 64 wide: two fewer, wider heads learn as well as four and cost less time.
+LADDER = (
+    (64, 2), (128, 2), (128, 3), (192, 2), (192, 3), (256, 3), (256, 4), (320, 4), (384, 4), (448, 5), (512, 6),
+    (640, 6), (768, 8), (768, 12), (1024, 12), (1024, 16), (1280, 20),
+)  # fmt: skip
+D_HEAD = 64
+BATCHES = ((3e6, 2048), (2e7, 4096), (1e8, 8192), (1e9, 16384), (math.inf, 32768))  # by tokens seen
+CONTEXTS = ((3e6, 128), (5e7, 256), (math.inf, 512))  # … likewise
+DROPOUTS = ((5.0, 0.0), (12.0, 0.1), (math.inf, 0.2))  # by epochs
+MOST_EPOCHS = 40.0
+PROCESS_BYTES = 450_000_000  # Python, torch and the libraries
+LEAST_STEPS = 60  # fewer updates than this teach nothing, however large each is
+USUAL = Hardness(2.4, 2.6)  # of a text that cannot be measured; it ranks shapes, nothing more
+FULL_SHARE = 0.05  # of a budget in minutes, for the evaluation at the end; a longer text is evaluated in part
+CLOSING_S = 4.0  # … for drawing the plots and leaving,
+CLOSING_SHARE = 0.25  # but of a short budget only this share
+MEMORY_SHARE = 0.8  # of what is free, that a plan may take
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextProfile:
+    """What the planner knows of a text. `bytes_per_token` is None until a tokenizer has cut it."""
+
+    train_bytes: int
+    hardness: Hardness | None
+    bytes_per_token: float | None = None
+
+    def cut(self, vocab_size: int) -> float:
+        """Bytes per token: measured, or guessed from the size of the vocabulary."""
+        return guess_bytes_per_token(vocab_size) if self.bytes_per_token is None else self.bytes_per_token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What to expect of a plan: how far it comes, what it holds, and how well it will predict the validation text."""
+
+    seconds: float
+    tokens: int
+    steps: int
+    epochs: float
+    memory_bytes: int
+    forecast: Forecast | None
+    early: bool
+    """Training ends before the time is used, because more passes over the text would only be learned by heart."""
+
+
+def choose(
+    text: TextProfile,
+    seconds: float,
+    speed: Speed,
+    *,
+    vocab_size: int,
+    kept: Callable[[ModelConfig], ModelConfig] = lambda base: base,
+    batch_tokens: int | None = None,
+) -> Blueprint:
+    """The model and batch for `seconds` of training.
+
+    `kept` puts what the user said into a shape of the ladder, `batch_tokens` is what they said of the step. Where
+    nothing fits into the memory, the smallest shape is returned; who asks checks.
+    """
+    plans: dict[Blueprint, None] = {}
+    for width, blocks in LADDER:
+        plans[settle(ladder_shape(width, blocks, vocab_size), text, seconds, speed, kept, batch_tokens)] = None
+    room = MEMORY_SHARE * speed.memory_bytes
+    fitting = [plan for plan in plans if memory_bytes(plan.model, step_tokens(plan)) <= room]
+    smallest = min(plans, key=lambda plan: count(plan.model).n_parameters)
+    return min(fitting or [smallest], key=lambda plan: plan_bits(plan, text, seconds, speed))
+
+
+def ladder_shape(width: int, blocks: int, vocab_size: int) -> ModelConfig:
+    """A qwen3 model of the ladder."""
+    heads = width // D_HEAD
+    return ModelConfig(
+        vocab_size=vocab_size, context_length=CONTEXTS[0][1], d_model=width, n_layers=blocks, n_heads=heads,
+        n_kv_heads=heads, d_head=D_HEAD, d_ff=-(-8 * width // 3 // 32) * 32,
+    )  # fmt: skip
+
+
+def settle(
+    model: ModelConfig,
+    text: TextProfile,
+    seconds: float,
+    speed: Speed,
+    kept: Callable[[ModelConfig], ModelConfig],
+    batch_tokens: int | None,
+) -> Blueprint:
+    """Batch, context, dropout and end for one shape: each follows from how many tokens it will see."""
+    first = kept(model)
+    tokens = seconds * BATCHES[0][1] / speed.step_s(first, BATCHES[0][1])
+    batch = batch_tokens or next(size for limit, size in BATCHES if tokens < limit)
+    tokens = seconds * batch / speed.step_s(first, batch)
+    unique = text.train_bytes / text.cut(first.vocab_size)
+    length = next(length for limit, length in CONTEXTS if tokens < limit)
+    while length > 32 and unique < 16 * length:
+        length //= 2
+    dropout = next(share for limit, share in DROPOUTS if tokens < limit * unique)
+    settled = kept(replace(model, context_length=length, dropout=dropout))
+    return Blueprint(model=settled, batch_tokens=max(batch, settled.context_length), most_epochs=MOST_EPOCHS)
+
+
+def outlook(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed, *, muon: bool = True) -> Outlook:
+    """What comes of `plan` in `seconds` of training on this machine."""
+    step_s = speed.step_s(plan.model, plan.batch_tokens, muon=muon)
+    cut = text.cut(plan.model.vocab_size)
+    unique = max(text.train_bytes / cut, 1.0)
+    steps, most = max(1, int(seconds / step_s)), plan.most_epochs * unique / plan.batch_tokens
+    early = steps > most
+    steps = max(1, math.ceil(most)) if early else steps
+    tokens = steps * plan.batch_tokens
+    expected = None
+    if text.hardness is not None:
+        expected = forecast(text.hardness, plan.model, tokens * cut, text.train_bytes)
+    return Outlook(
+        seconds=min(seconds, steps * step_s),
+        tokens=tokens,
+        steps=steps,
+        epochs=tokens / unique,
+        memory_bytes=memory_bytes(plan.model, step_tokens(plan)),
+        forecast=expected,
+        early=early,
+    )
+
+
+def plan_bits(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed) -> float:
+    """Predicted bits per byte; a plan that cannot make `LEAST_STEPS` updates is put behind all that can."""
+    expected = outlook(plan, replace(text, hardness=text.hardness or USUAL), seconds, speed)
+    assert expected.forecast is not None
+    missing = 0 if expected.early else max(0, LEAST_STEPS - expected.steps)
+    return expected.forecast.bits_per_byte + missing
+
+
+def training_seconds(left_s: float) -> float:
+    """Of the seconds left, those that go into training; the rest into the last evaluation and the curves."""
+    return max(1.0, left_s - FULL_SHARE * left_s - min(CLOSING_S, CLOSING_SHARE * left_s))
+
+
+def guess_bytes_per_token(vocab_size: int) -> float:
+    """Before there is a tokenizer: what byte-level BPE reaches on the texts of the diary.
+
+    >>> [round(guess_bytes_per_token(size), 1) for size in (512, 1024, 4096)]
+    [2.1, 2.6, 3.6]
+    """
+    return max(1.0, 2.1 + 0.5 * (math.log2(vocab_size) - 9))
+
+
+def step_tokens(plan: Blueprint) -> int:
+    """Tokens computed at once."""
+    return min(plan.batch_tokens, max(plan.model.context_length, MICRO_TOKENS))
+
+
+def memory_bytes(model: ModelConfig, tokens: int) -> int:
+    """Peak memory of training: the process itself, weights with gradients and optimizer state, activations.
+
+    Each block keeps for its backward pass some 13 vectors of the width and 4 of the feed-forward width per token; the
+    loss a piece of logits. Checked within a fifth (`docs/diary.md`).
+    """
+    sizes = count(model)
+    states = 4 * (4 * sizes.n_parameters)
+    kept = 13 * model.d_model + 4 * model.d_ff
+    activations = 4 * tokens * (model.n_layers * kept + 6 * model.d_model)
+    return int(PROCESS_BYTES + states + activations)

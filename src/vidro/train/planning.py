@@ -1,0 +1,301 @@
+"""The planner at work: what it needs is measured here, its choice explained in words, its forecast kept up to date.
+
+`plan` is pure and decides; this is the wire between it, the text, the machine and a run. Read before: `plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vidro.config.load import the_budget
+from vidro.config.schema import BudgetOptions, ModelConfig, PretrainOptions
+from vidro.core.errors import TrainingError
+from vidro.data.prepare import Prepared
+from vidro.data.survey import TextSource
+from vidro.evals.yardsticks import first_bytes, hardness
+from vidro.model.count import count
+from vidro.model.device import choose_device, choose_precision
+from vidro.train.defaults import Blueprint, Plan, TextFacts, default_vocab_size, make_plan, model_shape
+from vidro.train.law import forecast
+from vidro.train.machine import settled
+from vidro.train.plan import (
+    Outlook,
+    TextProfile,
+    choose,
+    outlook,
+    training_seconds,
+)
+from vidro.train.speed import Speed, measure_speed
+
+if TYPE_CHECKING:
+    from vidro.train.assemble import RunFacts
+    from vidro.train.pretrain import Setup
+
+TRAIN_SAMPLE, VAL_SAMPLE = 512 * 1024, 128 * 1024  # bytes of both sides, from which hardness is measured
+CHANGED = 0.3  # the speed must differ so much from the planned one before anything is said
+SMALL_BYTES = 3_000_000  # of training text: less is soon read too often
+
+
+class Reason(NamedTuple):
+    """One choice: what it is about, what was chosen, and why."""
+
+    what: str
+    chosen: str
+    why: str
+
+
+def measure(options: PretrainOptions) -> Speed:
+    """The speed of this machine with the threads, device and precision of `options`."""
+    device = choose_device(options.train.device)
+    with settled(options.train.threads):
+        return measure_speed(device, choose_precision(options.train.precision, device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A budget and what would be made of it."""
+
+    seconds: float
+    blueprint: Blueprint
+    n_parameters: int
+    outlook: Outlook
+    reasons: tuple[Reason, ...]
+
+
+def planned(text: TextProfile, options: PretrainOptions, speed: Speed, seconds: float) -> Planned:
+    """The plan for `seconds` of a text that no tokenizer has cut yet: what `vidro plan` shows."""
+    size = options.data.vocab_size or default_vocab_size(text.train_bytes)
+    text = replace(text, bytes_per_token=text.cut(size))
+    facts = TextFacts("text", int(text.train_bytes / text.cut(size)), size)
+    planner = Planner(text=text, options=options, speed=speed, used_s=lambda: 0.0)
+    budget = replace(options, budget=BudgetOptions(minutes=seconds / 60))
+    blueprint = planner.blueprint(training_seconds(seconds), size, None)
+    plan = make_plan(budget, facts, blueprint=blueprint)
+    expected, why = planner.explain(plan)
+    chosen = replace(blueprint, model=plan.model, batch_tokens=plan.tokens_per_step)
+    size_of = count(plan.model).n_parameters
+    return Planned(seconds=seconds, blueprint=chosen, n_parameters=size_of, outlook=expected, reasons=why)
+
+
+def small_text_notes(text: TextProfile, rows: tuple[Planned, ...]) -> list[str]:
+    """What a text is too small for."""
+    if text.train_bytes >= SMALL_BYTES or not any(row.outlook.early for row in rows):
+        return []
+    size = f"{text.train_bytes / 1e3:.0f} kB" if text.train_bytes < 1e6 else f"{text.train_bytes / 1e6:.1f} MB"
+    early = next(row for row in rows if row.outlook.early)
+    law = early.outlook.forecast
+    reach = "" if law is None else f" about {law.bits_per_byte:.2f} bits per byte, reached after"
+    return [
+        f"{size} alone will mostly be memorised:{reach or ' training ends after'} {early.outlook.seconds / 60:.2g} "
+        f"minutes of training, is what they give; more time adds nothing. Start from a model that has read more: "
+        f"vidro pretrain tinyworld --minutes 10, then --from last."
+    ]
+
+
+def look_at(text: str | TextSource) -> TextProfile:
+    """Size and hardness of a text; of a folder of tokens nothing is known yet."""
+    if not isinstance(text, TextSource):
+        return TextProfile(train_bytes=0, hardness=None)
+    train, val = first_bytes(text.train_texts(), TRAIN_SAMPLE), first_bytes(text.val_texts(), VAL_SAMPLE)
+    return TextProfile(train_bytes=text.result.train_bytes, hardness=hardness(train, val))
+
+
+def make_planner(
+    text: str | TextSource,
+    options: PretrainOptions,
+    *,
+    speed: Speed | None,
+    used_s: Callable[[], float],
+    say: Callable[[str], object],
+) -> Planner | None:
+    """The planner of a budget in minutes; None for the others, into whose plan nothing measured enters."""
+    if the_budget(options.budget) != "minutes":
+        return None
+    if speed is None:
+        say("Measuring this machine.")
+        speed = measure(options)
+    return Planner(text=look_at(text), options=options, speed=speed, used_s=used_s)
+
+
+@dataclass
+class Planner:
+    """Chooses once tokens are there, and explains the plan that came of it."""
+
+    text: TextProfile
+    options: PretrainOptions
+    speed: Speed
+    used_s: Callable[[], float]
+    seconds: float = 0.0
+    _kept: bool = field(default=False, repr=False)
+
+    def choose(self, prepared: Prepared, vocab_size: int, shape: ModelConfig | None) -> Blueprint:
+        """The blueprint for what is left of the minutes. Raises TrainingError when nothing fits into the memory."""
+        minutes = self.options.budget.minutes
+        assert minutes is not None
+        self.text = known(self.text, prepared)
+        return self.blueprint(training_seconds(60.0 * minutes - self.used_s()), vocab_size, shape)
+
+    def blueprint(self, seconds: float, vocab_size: int, shape: ModelConfig | None) -> Blueprint:
+        """The blueprint for `seconds` of training; `shape` is a parent's, which is kept."""
+        self.seconds = seconds
+        self._kept = shape is not None
+
+        def kept(base: ModelConfig) -> ModelConfig:
+            return shape if shape is not None else model_shape(self.options.model, vocab_size, base=base)
+
+        batch = self.options.train.batch_tokens
+        return choose(self.text, self.seconds, self.speed, kept=kept, vocab_size=vocab_size, batch_tokens=batch)
+
+    def explain(self, plan: Plan) -> tuple[Outlook, tuple[Reason, ...]]:
+        """What to expect of `plan`, and its choices in words. Raises TrainingError when it needs too much memory."""
+        epochs = float("inf") if plan.most_steps is None else plan.most_steps * plan.tokens_per_step / plan.epoch_tokens
+        blueprint = Blueprint(model=plan.model, batch_tokens=plan.tokens_per_step, most_epochs=epochs)
+        expected = outlook(blueprint, self.text, self.seconds, self.speed, muon=plan.optimizer.kind == "muon")
+        if expected.memory_bytes > self.speed.memory_bytes:
+            need, have = expected.memory_bytes / 1e9, self.speed.memory_bytes / 1e9
+            what = f"this plan needs about {need:.1f} GB of memory, and {have:.1f} GB are free"
+            raise TrainingError(what, hint="Choose a smaller model (--d-model, --n-layers) or a smaller --micro-batch.")
+        if self._kept or plan.optimizer.kind != "muon" or plan.model.family != "qwen3":
+            expected = replace(expected, forecast=None)  # the law was fitted to fresh models of the default recipe
+        return expected, reasons(plan, self.text, self.speed, expected)
+
+
+def known(text: TextProfile, prepared: Prepared) -> TextProfile:
+    """The profile with what the tokens say."""
+    n_tokens = prepared.train.n_tokens
+    if not prepared.train_bytes:  # tokens without a text: about four bytes each
+        return replace(text, train_bytes=4 * n_tokens, bytes_per_token=4.0)
+    return replace(text, train_bytes=prepared.train_bytes, bytes_per_token=prepared.train_bytes / n_tokens)
+
+
+def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> tuple[Reason, ...]:
+    """Each choice with its reason, for people."""
+    model, rates = plan.model, plan.optimizer
+    size = count(model)
+    rate = plan.tokens_per_step / speed.step_s(model, plan.tokens_per_step, muon=rates.kind == "muon")
+    muon = f"{rates.muon_lr:g} (Muon, matrices), " if rates.kind == "muon" else ""
+    embedding = f"{rates.embedding_lr:g} (embedding), " if rates.embedding_lr not in (None, rates.lr) else ""
+    found = [
+        Reason(
+            "vocabulary",
+            f"{model.vocab_size:,} tokens",
+            f"{text.train_bytes / 1e6:.3g} MB to learn from: more tokens would each be seen too seldom",
+        ),
+        Reason(
+            "model",
+            f"{model.d_model} wide, {model.n_layers} blocks, {size.n_parameters / 1e6:.3g}M parameters",
+            f"about {rate:,.0f} tokens/s here: a larger one would see too little, a smaller one hold too little",
+        ),
+        Reason("context", f"{model.context_length} tokens", "long enough to learn from, short enough to be cheap"),
+        Reason(
+            "step",
+            f"{plan.tokens_per_step:,} tokens",
+            f"about {expected.steps:,} updates of the weights, {expected.epochs:.3g} times through the text",
+        ),
+        Reason(
+            "rates",
+            f"{muon}{embedding}{rates.lr:g} (the rest)",
+            "warm-up, then constant, then down to zero over the second half",
+        ),
+        Reason(
+            "dropout",
+            f"{model.dropout:g}",
+            "the text is read too seldom to be learned by heart" if not model.dropout
+            else "the text is read so often that the model must be kept from learning it by heart",
+        ),
+        Reason("memory", f"{expected.memory_bytes / 1e9:.2g} GB", f"{speed.memory_bytes / 1e9:.2g} GB are free"),
+    ]  # fmt: skip
+    if expected.early:
+        why = "more passes over this text would only be learned by heart"
+        found.append(Reason("end", f"after {expected.seconds / 60:.2g} minutes", why))
+    return tuple(found)
+
+
+def forecast_words(expected: Outlook) -> str | None:
+    """The forecast in a sentence.
+
+    >>> law = Forecast(bits_per_byte=2.1, low=2.0, high=2.2)
+    >>> forecast_words(Outlook(seconds=60, tokens=1, steps=1, epochs=1, memory_bytes=1, forecast=law, early=False))
+    'Expected: 2.10 bits per byte on the validation text, with 80 % between 2.00 and 2.20.'
+    """
+    law = expected.forecast
+    if law is None:
+        return None
+    return (
+        f"Expected: {law.bits_per_byte:.2f} bits per byte on the validation text, with 80 % between {law.low:.2f} and "
+        f"{law.high:.2f}."
+    )
+
+
+def plan_fields(expected: Outlook, why: tuple[Reason, ...]) -> dict[str, Any]:
+    """The ``plan`` event: the choices, what is expected of them, and the forecast in a sentence."""
+    return {
+        "choices": [list(reason) for reason in why],
+        "seconds": round(expected.seconds, 1),
+        "tokens": expected.tokens,
+        "steps": expected.steps,
+        "epochs": round(expected.epochs, 4),
+        "memory_bytes": expected.memory_bytes,
+        "forecast": foreseen(expected)["forecast"],
+        "message": forecast_words(expected),
+    }
+
+
+def foreseen(expected: Outlook | None) -> dict[str, Any]:
+    """What a run must keep of its outlook to compare with in the end: fields of `RunFacts`."""
+    if expected is None:
+        return {}
+    law = expected.forecast
+    return {
+        "forecast": None if law is None else {"bits_per_byte": law.bits_per_byte, "low": law.low, "high": law.high},
+        "tokens_per_s": expected.tokens / max(expected.seconds, 1e-9),
+    }
+
+
+def compared(predicted: dict[str, float], got: float) -> str:
+    """What became of a forecast, in words.
+
+    >>> compared({"bits_per_byte": 2.1, "low": 2.0, "high": 2.2}, 2.08)
+    'Expected 2.10 bits per byte (2.00 to 2.20), got 2.08.'
+    >>> compared({"bits_per_byte": 2.1, "low": 2.0, "high": 2.2}, 2.31)
+    'Expected 2.10 bits per byte (2.00 to 2.20), got 2.31: outside, as two of ten are.'
+    """
+    bits, low, high = predicted["bits_per_byte"], predicted["low"], predicted["high"]
+    odd = "" if low <= got <= high else ": outside, as two of ten are"
+    return f"Expected {bits:.2f} bits per byte ({low:.2f} to {high:.2f}), got {got:.2f}{odd}."
+
+
+class Replanner:
+    """Watches the speed of a run in minutes; says when it is not the planned one, and what that means.
+
+    The learning rate follows the share of time used, so a slower machine makes fewer steps and still ends decayed and
+    in time: what must be planned anew is what to expect.
+    """
+
+    def __init__(self, setup: Setup, facts: RunFacts) -> None:
+        self._setup = setup
+        self._planned = facts.tokens_per_s
+        self._predicts = facts.forecast is not None
+        self._odd = 0
+
+    def __call__(self, tokens: int, tokens_per_s: float, left_s: float) -> str | None:
+        """Called with each log line; a sentence when the speed has been another for three of them."""
+        if self._planned is None:
+            return None
+        ratio = tokens_per_s / self._planned
+        self._odd = self._odd + 1 if abs(ratio - 1) > CHANGED else 0
+        if self._odd < 3:
+            return None
+        self._odd, self._planned = 0, tokens_per_s  # from now on this is the plan
+        total = tokens + int(max(left_s, 0.0) * tokens_per_s)
+        words = (
+            f"The machine trains at {ratio:.0%} of the planned speed; planned anew: {total / 1e6:.3g}M tokens in all"
+        )
+        plan, prepared = self._setup.plan, self._setup.prepared
+        if not self._predicts or not prepared.train_bytes or self._setup.hardness is None:
+            return f"{words}."
+        seen = total * prepared.train_bytes / prepared.train.n_tokens
+        law = forecast(self._setup.hardness, plan.model, seen, prepared.train_bytes)
+        return f"{words}, expecting {law.bits_per_byte:.2f} bits per byte ({law.low:.2f} to {law.high:.2f})."
