@@ -1,8 +1,8 @@
 """Where the time of a training step goes: share of this machine's matmul peak, and what the rest is spent on.
 
-Steps of shapes from the planner's ladder (and, with --large, of GPT-2's 124M at batch 4 × 256) take turns with products of
-two 2048 × 2048 matrices in fp32. Efficiency is FLOPs of the step (6 × multiplying weights + 12·L·d·T a token) over what
-that product would have done in the same time. Then the step is profiled and its operations are grouped.
+Steps of shapes from the planner's ladder (with --large of GPT-2's 124M at batch 4 × 256 too) take turns with products
+of two 2048 × 2048 matrices in fp32. Efficiency is FLOPs of the step (6 × multiplying weights + 12·L·d·T a token) over
+what that product would have done in the same time. Then the step is profiled and its operations are grouped.
 
     python benchmarks/step_overhead.py --threads 2
 """

@@ -28,7 +28,7 @@ def ends(trained: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str
     known: dict[str, Any] = {"signum": None, "talks": []}
     path = trained / "runs" / "book-1"
 
-    def train(wish: Any) -> PretrainResult:
+    def train(wish: Any, speed: Any) -> PretrainResult:
         known["budget"] = wish.options.budget
         return PretrainResult(path=path, reason="budget", signum=known["signum"], results={"steps": 6})
 

@@ -60,7 +60,7 @@ def plan(
     options = resolve(PretrainOptions, flags=settings)
     cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
     text = open_source(str(source), options.data, cache_dir=cache)
-    looked = look_at(text)
+    looked = look_at(text, cache_dir=cache, threads=options.train.threads)
     speed = measure(options) if speed is None else speed
     rows = tuple(planned(looked, options, speed, 60.0 * budget) for budget in budgets)
     notes = (*text.notes, *small_text_notes(looked, rows))

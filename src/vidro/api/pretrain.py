@@ -26,6 +26,7 @@ from vidro.core.errors import UsageError
 if TYPE_CHECKING:
     from vidro.core.events import Sink
     from vidro.train.pretrain import PretrainResult, Setup
+    from vidro.train.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,10 @@ def carry_out(
     on_landing: Callable[[], None] | None = None,
     age_s: float = 0.0,
     processes: int = 1,
+    speed: Speed | None = None,
 ) -> PretrainResult:
-    """Train. `age_s` seconds of a budget in minutes are used already (the imports of this process, say).
+    """Train. `age_s` seconds of a budget in minutes are used already (the imports of this process, say); a `speed` that
+    was measured is not measured again.
 
     `processes` may cut a large text into tokens; more than one only in a program that can be started anew.
     """
@@ -142,6 +145,7 @@ def carry_out(
             started_s=time.monotonic() - age_s,
             on_landing=on_landing,
             processes=processes,
+            speed=speed,
         )
         if where.resume is not None:
             assert path is not None

@@ -63,26 +63,30 @@ def plan(
 
 
 def show_table(found: PlanTable) -> None:
-    """One budget a line."""
+    """One budget a line, narrow enough for 80 columns."""
     from vidro.api.words import human_bytes, human_count
     from vidro.cli.terminal import show, table
 
-    numbers = ("parameters", "tokens", "epochs", "memory", "bits/byte")
-    grid = table("time", "model", *numbers, "80 % between", right=numbers)
+    numbers = ("weights", "tokens", "epochs", "memory", "bits/byte")
+    grid = table("time", "model", *numbers, "8 of 10", right=numbers)
     for row in found.rows:
         model, expected = row.blueprint.model, row.outlook
         law = expected.forecast
         grid.add_row(
             budget_words(row),
-            f"{model.d_model} × {model.n_layers}, context {model.context_length}",
+            f"{model.d_model}×{model.n_layers}",
             human_count(row.n_parameters),
             human_count(expected.tokens),
             f"{expected.epochs:.2g}",
             human_bytes(expected.memory_bytes),
             "–" if law is None else f"{law.bits_per_byte:.2f}",
-            "–" if law is None else f"{law.low:.2f} and {law.high:.2f}",
+            "–" if law is None else f"{law.low:.2f}-{law.high:.2f}",
         )
     show(grid)
+    for row in found.rows:
+        if row.outlook.early:
+            print(f"* Of {minutes_words(row.seconds)}, {minutes_words(row.outlook.seconds)} would be used.")
+    print("Models: width × blocks. Each choice with its reason: vidro plan FILE --minutes N")
 
 
 def show_one(file: str, row: Planned) -> None:
@@ -98,8 +102,14 @@ def show_one(file: str, row: Planned) -> None:
 
 
 def budget_words(row: Planned) -> str:
-    """The budget, and where training ends before it."""
-    from vidro.api.words import human_time
+    """The budget, marked where training ends before it is used."""
+    return minutes_words(row.seconds) + (" *" if row.outlook.early else "")
 
-    whole = human_time(row.seconds)
-    return f"{whole}, ends after {human_time(row.outlook.seconds)}" if row.outlook.early else whole
+
+def minutes_words(seconds: float) -> str:
+    """Minutes, or hours from two on.
+
+    >>> minutes_words(60), minutes_words(90), minutes_words(28800)
+    ('1 min', '1.5 min', '8 h')
+    """
+    return f"{seconds / 60:.2g} min" if seconds < 7200 else f"{seconds / 3600:.2g} h"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vidro.api.pretrain import Request
     from vidro.api.run import Run
     from vidro.train.pretrain import PretrainResult
+    from vidro.train.speed import Speed
 
 app = make_app(
     "quickstart",
@@ -60,8 +61,8 @@ def quickstart(
     text = write_stories(cache_dir())
     wish = request(str(text), {name: value for name, value in said.items() if value is not None})
     show_text(text)
-    show_tokens(wish)
-    result = train(wish)
+    speed = show_tokens(wish)
+    result = train(wish, speed)
     run = Run(result.path)
     samples = write_samples(run)
     show_copies(text, samples)
@@ -119,8 +120,8 @@ def show_text(path: Path) -> None:
     note("  …")
 
 
-def show_tokens(wish: Request) -> None:
-    """Stage two: a vocabulary is made from the text, and a model shaped for it."""
+def show_tokens(wish: Request) -> Speed | None:
+    """Stage two: a vocabulary is made from the text, and a model shaped for it; how fast this machine is."""
     from vidro.api.pretrain import look_ahead
     from vidro.api.words import human_count
     from vidro.cli.places import cache_dir
@@ -137,9 +138,10 @@ def show_tokens(wish: Request) -> None:
     size = count(setup.plan.model).n_parameters
     what = f"{human_count(size)} numbers, all random now. Training changes them until the next token is no surprise."
     heading("The model", what)
+    return setup.speed
 
 
-def train(wish: Request) -> PretrainResult:
+def train(wish: Request, speed: Speed | None) -> PretrainResult:
     """Stage three, with the display that every training has."""
     from vidro.api.pretrain import carry_out
     from vidro.cli.places import cache_dir
@@ -148,7 +150,9 @@ def train(wish: Request) -> PretrainResult:
 
     with show_progress() as progress:
         age_s = process_age_s()  # what came before counts: the minutes are those of the whole command
-        result = carry_out(wish, cache_dir=cache_dir(), sinks=(progress,), on_landing=progress.landing, age_s=age_s)
+        result = carry_out(
+            wish, cache_dir=cache_dir(), sinks=(progress,), on_landing=progress.landing, age_s=age_s, speed=speed
+        )
         progress.summary(result.path)
     return result
 

@@ -14,7 +14,6 @@ import gzip
 import lzma
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,25 +77,6 @@ def text_yardsticks(train: Iterable[str], val: Iterable[str]) -> dict[str, float
     bits |= {f"{ORDER}-gram": ngram_bits(known, asked, order=ORDER)}
     bits |= {name: compressed_bits(size, known, asked) for name, size in COMPRESSORS.items()}
     return dict(sorted(bits.items(), key=lambda item: -item[1]))
-
-
-@dataclass(frozen=True)
-class Hardness:
-    """How hard a text is to predict, from samples of both sides, in a fraction of a second; in bits per byte."""
-
-    packed: float
-    """By how much a byte of validation text lengthens what bzip2 makes of the training text."""
-
-    five_gram: float
-    """What the validation text costs a 5-gram that knows the training text."""
-
-
-def hardness(train: bytes, val: bytes) -> Hardness:
-    """The hardness of validation text for who has read the training text. Raises DataError when there is none."""
-    if not val:
-        raise DataError("there is no validation text")
-    packed = compressed_bits(COMPRESSORS["bzip2"], train, val)
-    return Hardness(packed, ngram_bits(train, val, order=ORDER))
 
 
 def first_bytes(texts: Iterable[str], most: int) -> bytes:

@@ -18,6 +18,7 @@ from vidro.evals.plots import plot_run
 from vidro.model.transformer import Transformer
 from vidro.train.assemble import LEAST_WINDOWS, n_windows, val_subset
 from vidro.train.loop import LoopState
+from vidro.train.machine import memory_peak_bytes
 from vidro.train.parent import measure, parents_text, sentence
 from vidro.train.plan import CLOSING_S, CLOSING_SHARE
 from vidro.train.planning import compared
@@ -50,6 +51,7 @@ def conclude(run: AssembledRun, state: LoopState) -> dict[str, Any]:
         results |= continued(run, state, model)
     results |= used(run, state)
     results["forecast"] = run.facts.forecast
+    results["memory_peak_bytes"] = memory_peak_bytes(model.head.weight.device)
     run.keeper.write(state, status=STATUS[state.reason], results=results)
     run.events.emit(
         "end", step=state.step, reason=state.reason, best_step=state.watch.best_step,

@@ -1,6 +1,6 @@
 """The planner: from a text, a time and a machine's speed to a model, its batch, and what to expect of it.
 
-Pure: everything measured comes in as arguments (`speed`, `hardness`), so the same numbers give the same plan. Of a
+Pure: everything measured comes in as arguments (`speed`, `trial_bits`), so the same numbers give the same plan. Of a
 ladder of shapes it takes the one whose predicted bits per byte are lowest (`law`): a larger model learns more from each
 token, a smaller one sees more of them. What the user says is kept; the planner fills the rest.
 
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from vidro.config.schema import ModelConfig
-from vidro.evals.yardsticks import Hardness
 from vidro.model.count import count
 from vidro.train.defaults import MICRO_TOKENS, Blueprint
 from vidro.train.law import Forecast, forecast
@@ -28,11 +27,12 @@ LADDER = (
 D_HEAD = 64
 BATCHES = ((3e6, 2048), (2e7, 4096), (1e8, 8192), (1e9, 16384), (math.inf, 32768))  # by tokens seen
 CONTEXTS = ((3e6, 128), (5e7, 256), (math.inf, 512))  # … likewise
-DROPOUTS = ((5.0, 0.0), (12.0, 0.1), (math.inf, 0.2))  # by epochs
-MOST_EPOCHS = 40.0
+DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (13.0, 0.2), (math.inf, 0.3))  # by epochs
+MOST_EPOCHS = 20.0  # from 14 to 29 epochs a small book gained a thousandth
+MOST_WEIGHTS = 2.5  # for each byte of text; more would learn it by heart
 PROCESS_BYTES = 450_000_000  # Python, torch and the libraries
 LEAST_STEPS = 60  # fewer updates than this teach nothing, however large each is
-USUAL = Hardness(2.4, 2.6)  # of a text that cannot be measured; it ranks shapes, nothing more
+USUAL = 2.6  # bits per byte of a trial that was not made; it ranks shapes, nothing more
 FULL_SHARE = 0.05  # of a budget in minutes, for the evaluation at the end; a longer text is evaluated in part
 CLOSING_S = 4.0  # … for drawing the plots and leaving,
 CLOSING_SHARE = 0.25  # but of a short budget only this share
@@ -41,10 +41,11 @@ MEMORY_SHARE = 0.8  # of what is free, that a plan may take
 
 @dataclass(frozen=True, kw_only=True)
 class TextProfile:
-    """What the planner knows of a text. `bytes_per_token` is None until a tokenizer has cut it."""
+    """What the planner knows of a text. `bytes_per_token` is None until a tokenizer has cut it, `trial_bits` without a
+    trial (`pilot`)."""
 
     train_bytes: int
-    hardness: Hardness | None
+    trial_bits: float | None
     bytes_per_token: float | None = None
 
     def cut(self, vocab_size: int) -> float:
@@ -84,7 +85,9 @@ def choose(
     for width, blocks in LADDER:
         plans[settle(ladder_shape(width, blocks, vocab_size), text, seconds, speed, kept, batch_tokens)] = None
     room = MEMORY_SHARE * speed.memory_bytes
-    fitting = [plan for plan in plans if memory_bytes(plan.model, step_tokens(plan)) <= room]
+    most = MOST_WEIGHTS * text.train_bytes
+    modest = [plan for plan in plans if count(plan.model).n_matmul <= most] or list(plans)
+    fitting = [plan for plan in modest if memory_bytes(plan.model, step_tokens(plan)) <= room]
     smallest = min(plans, key=lambda plan: count(plan.model).n_parameters)
     return min(fitting or [smallest], key=lambda plan: plan_bits(plan, text, seconds, speed))
 
@@ -130,8 +133,8 @@ def outlook(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed, *,
     steps = max(1, math.ceil(most)) if early else steps
     tokens = steps * plan.batch_tokens
     expected = None
-    if text.hardness is not None:
-        expected = forecast(text.hardness, plan.model, tokens * cut, text.train_bytes)
+    if text.trial_bits is not None:
+        expected = forecast(text.trial_bits, plan.model, tokens * cut, text.train_bytes)
     return Outlook(
         seconds=min(seconds, steps * step_s),
         tokens=tokens,
@@ -145,7 +148,7 @@ def outlook(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed, *,
 
 def plan_bits(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed) -> float:
     """Predicted bits per byte; a plan that cannot make `LEAST_STEPS` updates is put behind all that can."""
-    expected = outlook(plan, replace(text, hardness=text.hardness or USUAL), seconds, speed)
+    expected = outlook(plan, replace(text, trial_bits=text.trial_bits or USUAL), seconds, speed)
     assert expected.forecast is not None
     missing = 0 if expected.early else max(0, LEAST_STEPS - expected.steps)
     return expected.forecast.bits_per_byte + missing

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vidro.config.load import the_budget
 from vidro.config.schema import BudgetOptions, ModelConfig, PretrainOptions
-from vidro.core.errors import TrainingError
+from vidro.core.errors import DataError, TrainingError
 from vidro.data.prepare import Prepared
 from vidro.data.survey import TextSource
-from vidro.evals.yardsticks import first_bytes, hardness
 from vidro.model.count import count
 from vidro.model.device import choose_device, choose_precision
+from vidro.train import pilot
 from vidro.train.defaults import Blueprint, Plan, TextFacts, default_vocab_size, make_plan, model_shape
 from vidro.train.law import forecast
 from vidro.train.machine import settled
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from vidro.train.assemble import RunFacts
     from vidro.train.pretrain import Setup
 
-TRAIN_SAMPLE, VAL_SAMPLE = 512 * 1024, 128 * 1024  # bytes of both sides, from which hardness is measured
+TRIAL_FROM_S = 45.0  # a shorter budget has no seconds to spare for a trial, and gets no forecast
+MEASURE_SHARE = 0.02  # of the budget, for measuring the machine; at most a second
 CHANGED = 0.3  # the speed must differ so much from the planned one before anything is said
 SMALL_BYTES = 3_000_000  # of training text: less is soon read too often
 
@@ -46,11 +48,11 @@ class Reason(NamedTuple):
     why: str
 
 
-def measure(options: PretrainOptions) -> Speed:
+def measure(options: PretrainOptions, *, within_s: float = 1.2) -> Speed:
     """The speed of this machine with the threads, device and precision of `options`."""
     device = choose_device(options.train.device)
     with settled(options.train.threads):
-        return measure_speed(device, choose_precision(options.train.precision, device))
+        return measure_speed(device, choose_precision(options.train.precision, device), within_s=within_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +96,22 @@ def small_text_notes(text: TextProfile, rows: tuple[Planned, ...]) -> list[str]:
     ]
 
 
-def look_at(text: str | TextSource) -> TextProfile:
-    """Size and hardness of a text; of a folder of tokens nothing is known yet."""
+def look_at(text: str | TextSource, *, cache_dir: Path | None, threads: int | None, afford: bool = True) -> TextProfile:
+    """Size of a text and what a tiny model makes of it; of a folder of tokens nothing is known yet.
+
+    Without `afford` the trial is not made: a budget of seconds has none to spare.
+    """
     if not isinstance(text, TextSource):
-        return TextProfile(train_bytes=0, hardness=None)
-    train, val = first_bytes(text.train_texts(), TRAIN_SAMPLE), first_bytes(text.val_texts(), VAL_SAMPLE)
-    return TextProfile(train_bytes=text.result.train_bytes, hardness=hardness(train, val))
+        return TextProfile(train_bytes=0, trial_bits=None)
+    size = text.result.train_bytes
+    if not afford:
+        return TextProfile(train_bytes=size, trial_bits=None)
+    train, val = pilot.sample(text.train_texts(), pilot.TRAIN_BYTES), pilot.sample(text.val_texts(), pilot.VAL_BYTES)
+    try:
+        with settled(threads):
+            return TextProfile(train_bytes=size, trial_bits=pilot.known_trial(train, val, cache_dir=cache_dir))
+    except DataError:  # too small even for that: whoever trains on it is told more exactly
+        return TextProfile(train_bytes=size, trial_bits=None)
 
 
 def make_planner(
@@ -108,15 +120,21 @@ def make_planner(
     *,
     speed: Speed | None,
     used_s: Callable[[], float],
+    cache_dir: Path,
     say: Callable[[str], object],
 ) -> Planner | None:
     """The planner of a budget in minutes; None for the others, into whose plan nothing measured enters."""
-    if the_budget(options.budget) != "minutes":
+    minutes = options.budget.minutes
+    if the_budget(options.budget) != "minutes" or minutes is None:
         return None
     if speed is None:
         say("Measuring this machine.")
-        speed = measure(options)
-    return Planner(text=look_at(text), options=options, speed=speed, used_s=used_s)
+        speed = measure(options, within_s=MEASURE_SHARE * 60.0 * minutes)
+    afford = 60.0 * minutes >= TRIAL_FROM_S
+    if afford:
+        say("Trying a tiny model on the text.")
+    looked = look_at(text, cache_dir=cache_dir, threads=options.train.threads, afford=afford)
+    return Planner(text=looked, options=options, speed=speed, used_s=used_s)
 
 
 @dataclass
@@ -216,6 +234,7 @@ def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> t
 def forecast_words(expected: Outlook) -> str | None:
     """The forecast in a sentence.
 
+    >>> from vidro.train.law import Forecast
     >>> law = Forecast(bits_per_byte=2.1, low=2.0, high=2.2)
     >>> forecast_words(Outlook(seconds=60, tokens=1, steps=1, epochs=1, memory_bytes=1, forecast=law, early=False))
     'Expected: 2.10 bits per byte on the validation text, with 80 % between 2.00 and 2.20.'
@@ -294,8 +313,8 @@ class Replanner:
             f"The machine trains at {ratio:.0%} of the planned speed; planned anew: {total / 1e6:.3g}M tokens in all"
         )
         plan, prepared = self._setup.plan, self._setup.prepared
-        if not self._predicts or not prepared.train_bytes or self._setup.hardness is None:
+        if not self._predicts or not prepared.train_bytes or self._setup.trial_bits is None:
             return f"{words}."
         seen = total * prepared.train_bytes / prepared.train.n_tokens
-        law = forecast(self._setup.hardness, plan.model, seen, prepared.train_bytes)
+        law = forecast(self._setup.trial_bits, plan.model, seen, prepared.train_bytes)
         return f"{words}, expecting {law.bits_per_byte:.2f} bits per byte ({law.low:.2f} to {law.high:.2f})."

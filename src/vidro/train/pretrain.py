@@ -38,7 +38,6 @@ from vidro.data.prepare import Prepared, prepare
 from vidro.data.report import ReadReport
 from vidro.data.sources import find_inputs
 from vidro.data.survey import TextSource, digest, open_source
-from vidro.evals.yardsticks import Hardness
 from vidro.infer.decode import check_prompt
 from vidro.model.device import choose_device, choose_precision
 from vidro.model.init import initialise
@@ -85,8 +84,11 @@ class Setup:
     reasons: tuple[Reason, ...] = ()
     """What the planner chose, and why."""
 
-    hardness: Hardness | None = None
-    """Of the text, where the planner measured it."""
+    speed: Speed | None = None
+    """Of this machine, where the planner measured it."""
+
+    trial_bits: float | None = None
+    """Of the text, where the planner tried a tiny model on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ def set_up(
     text = source if is_shards(source) else open_source(source, options.data, cache_dir=cache_dir)
     notes: list[str] = []
     shape = None
-    planner = make_planner(text, options, speed=speed, used_s=used_s, say=say)
+    planner = make_planner(text, options, speed=speed, used_s=used_s, cache_dir=cache_dir, say=say)
     if parent is not None:
         tokenizer = load_tokenizer(parent)
         config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
@@ -164,8 +166,17 @@ def set_up(
         notes=tuple(notes),
         outlook=outlook,
         reasons=reasons,
-        hardness=None if planner is None else planner.text.hardness,
+        speed=None if planner is None else planner.speed,
+        trial_bits=None if planner is None else planner.text.trial_bits,
     )
+
+
+def with_old_rates(options: PretrainOptions) -> PretrainOptions:
+    """Settings of a run from before the embedding had a rate of its own: it goes on with the head's."""
+    optim = options.optim
+    if optim.embedding_lr is not None or options.model.tie_embeddings:
+        return options
+    return replace(options, optim=replace(optim, embedding_lr=optim.lr))
 
 
 def lasting(source: str, text: str | TextSource) -> str:
@@ -257,7 +268,7 @@ def resume(
     """
     if not (path / "run.toml").is_file():
         raise RunError("there is no run to go on with", where=path, hint="Start it with vidro pretrain FILE.")
-    options = read_settings(path / "run.toml")
+    options = with_old_rates(read_settings(path / "run.toml"))
     choose_precision(options.train.precision, choose_device(options.train.device))
     check_unchanged(path, options, said or {})
     with lock_run(path):

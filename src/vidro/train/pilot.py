@@ -1,0 +1,97 @@
+"""A trial on the text itself: what a tiny model makes of it in a fixed number of steps, as bits per byte.
+
+Packers and n-grams say little about what a transformer will learn from a text; a small transformer says much. Steps,
+samples and seed are fixed, so the figure belongs to the text, not to the machine, and the cache keeps it.
+
+Not here: what is predicted from it (`law`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vidro.config.schema import ModelConfig, OptimOptions
+from vidro.core.errors import DataError
+from vidro.core.files import read_json, sha256_bytes, write_json_atomic
+from vidro.data.windows import TokenStream
+from vidro.evals.perplexity import TextScore, evaluate_tokens
+from vidro.model.init import initialise
+from vidro.model.loss import lm_loss
+from vidro.model.transformer import Transformer
+from vidro.text.train import train_bpe
+from vidro.train.defaults import optimizer_settings
+from vidro.train.optim import Optimizer
+from vidro.train.schedule import Schedule
+from vidro.train.step import Batch, StepSettings, train_step
+
+TRAIN_BYTES, VAL_BYTES = 1 << 20, 64 * 1024  # samples of both sides
+VOCAB_SIZE, WIDTH, CONTEXT, STEPS, ROWS = 1024, 64, 64, 120, 16
+VERSION = 1  # of the trial: one higher when the same text would give another figure
+SCHEDULE = Schedule(kind="wsd", warmup=0.02, decay=0.5, final=0.0)
+
+
+def sample(texts: Iterable[str], most: int) -> list[str]:
+    """Pieces that hold about `most` bytes: the beginning of a text that is alone, else a part of each of the first."""
+    iterator = iter(texts)
+    first = list(itertools.islice(iterator, 2))
+    share = most if len(first) < 2 else max(most // 16, 4096)
+    found: list[str] = []
+    for text in itertools.chain(first, iterator):
+        piece = text[: min(share, most)].encode()[: min(share, most)]
+        found.append(piece.decode("utf-8", "ignore"))
+        most -= len(piece)
+        if most <= 0:
+            break
+    return found
+
+
+def trial(train: list[str], val: list[str]) -> float:
+    """Bits per byte of `val` after `STEPS` steps on `train`. Raises DataError for a text that is too small for that."""
+    tokenizer = train_bpe(train, VOCAB_SIZE)
+    ids = np.array([i for text in train for i in (*tokenizer.encode(text), tokenizer.eot_id)], dtype=np.int64)
+    shape = ModelConfig(
+        vocab_size=tokenizer.vocab_size, context_length=CONTEXT, d_model=WIDTH, n_layers=2, n_heads=1, n_kv_heads=1,
+        d_head=64, d_ff=192,
+    )  # fmt: skip
+    if len(ids) < CONTEXT + 1 or not any(val):
+        raise DataError("the text is too small to try a model on")
+    model = Transformer(shape).train()
+    initialise(model, seed=0)
+    optimizer = Optimizer(model, optimizer_settings(OptimOptions(), shape))
+    stream = TokenStream(ids, context_length=CONTEXT, seed=0)
+    settings = StepSettings(micro_batch=ROWS, clip=1.0, autocast=nullcontext)
+
+    def loss(module: nn.Module, part: Batch) -> tuple[Tensor, Tensor]:
+        assert isinstance(module, Transformer)
+        return lm_loss(module, part.ids, part.targets)
+
+    for step in range(STEPS):
+        batch = Batch(*(torch.from_numpy(array) for array in stream.batch(step * ROWS, ROWS)))
+        multiplier = SCHEDULE.multiplier((step + 0.5) / STEPS)
+        train_step(model, optimizer, batch, loss=loss, multiplier=multiplier, settings=settings)
+    pieces = [np.array(tokenizer.encode(text), dtype=np.int64) for text in val if text]
+    nats, n_tokens = evaluate_tokens(model, pieces, eot_id=tokenizer.eot_id)
+    return TextScore.of(nats, n_tokens=n_tokens, n_bytes=sum(len(text.encode()) for text in val)).bits_per_byte
+
+
+def known_trial(train: list[str], val: list[str], *, cache_dir: Path | None) -> float:
+    """`trial`, from the cache where these samples were tried before."""
+    if cache_dir is None:
+        return trial(train, val)
+    key = sha256_bytes(json.dumps([VERSION, train, val]).encode())
+    path = cache_dir / "trials" / f"{key[:32]}.json"
+    with suppress(DataError):  # none yet, or damaged: it is made again
+        known = read_json(path, error=DataError)
+        if isinstance(known, float):
+            return known
+    found = trial(train, val)
+    write_json_atomic(path, found)
+    return found
