@@ -62,6 +62,6 @@ def plan(
     text = open_source(str(source), options.data, cache_dir=cache)
     looked = look_at(text, cache_dir=cache, threads=options.train.threads)
     speed = measure(options) if speed is None else speed
-    rows = tuple(planned(looked, options, speed, 60.0 * budget) for budget in budgets)
+    rows = tuple(planned(looked, options, speed, 60.0 * budget, name=text.name) for budget in budgets)
     notes = (*text.notes, *small_text_notes(looked, rows))
     return PlanTable(source=str(source), train_bytes=looked.train_bytes, speed=speed, rows=rows, notes=notes)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = make_app(
     "plan",
     "What to expect of a text in 1, 10, 60 minutes and a night on this machine, before anything is trained.",
-    usage="vidro plan FILE [--minutes N]...",
+    usage="vidro plan FILE [--minutes N]",
     examples=(
         "vidro plan book.txt",
         "vidro plan book.txt --minutes 10      one budget, each choice with its reason",
@@ -27,9 +27,7 @@ app = make_app(
 
 TEXT_HELP = "A text: a file, a folder, a pattern such as 'books/*.txt', a corpus, or - for stdin."
 File = Annotated[str, Parameter(help=TEXT_HELP)]
-Minutes = Annotated[
-    tuple[float, ...], value("A budget; repeat the flag for several. 1, 10, 60 and 480 if not said.", "N")
-]
+Minutes = Annotated[float | None, value("One budget, each choice with its reason; 1, 10, 60 and 480 if not said.", "N")]
 
 
 @app.default
@@ -38,7 +36,7 @@ def plan(
     file: File,
     /,
     *,
-    minutes: Minutes = (),
+    minutes: Minutes = None,
     threads: Threads = None,
     device: Device = "auto",
     json: Json = False,
@@ -50,7 +48,7 @@ def plan(
     from vidro.cli.terminal import note, print_json
 
     said = {**settings, "threads": threads, "device": device}
-    found = plans.plan(file, minutes=minutes or plans.MINUTES, cache_dir=cache_dir(), **said)
+    found = plans.plan(file, minutes=plans.MINUTES if minutes is None else minutes, cache_dir=cache_dir(), **said)
     for message in found.notes:
         note(message)
     if json:

@@ -86,9 +86,9 @@ def choose(
         plans[settle(ladder_shape(width, blocks, vocab_size), text, seconds, speed, kept, batch_tokens)] = None
     room = MEMORY_SHARE * speed.memory_bytes
     most = MOST_WEIGHTS * text.train_bytes
-    modest = [plan for plan in plans if count(plan.model).n_matmul <= most] or list(plans)
-    fitting = [plan for plan in modest if memory_bytes(plan.model, step_tokens(plan)) <= room]
     smallest = min(plans, key=lambda plan: count(plan.model).n_parameters)
+    modest = [plan for plan in plans if plan is smallest or count(plan.model).n_matmul <= most]
+    fitting = [plan for plan in modest if memory_bytes(plan.model, step_tokens(plan)) <= room]
     return min(fitting or [smallest], key=lambda plan: plan_bits(plan, text, seconds, speed))
 
 

@@ -66,11 +66,13 @@ class Planned:
     reasons: tuple[Reason, ...]
 
 
-def planned(text: TextProfile, options: PretrainOptions, speed: Speed, seconds: float) -> Planned:
+def planned(
+    text: TextProfile, options: PretrainOptions, speed: Speed, seconds: float, *, name: str = "text"
+) -> Planned:
     """The plan for `seconds` of a text that no tokenizer has cut yet: what `vidro plan` shows."""
     size = options.data.vocab_size or default_vocab_size(text.train_bytes)
     text = replace(text, bytes_per_token=text.cut(size))
-    facts = TextFacts("text", int(text.train_bytes / text.cut(size)), size)
+    facts = TextFacts(name, int(text.train_bytes / text.cut(size)), size)
     planner = Planner(text=text, options=options, speed=speed, used_s=lambda: 0.0)
     budget = replace(options, budget=BudgetOptions(minutes=seconds / 60))
     blueprint = planner.blueprint(training_seconds(seconds), size, None)
