@@ -17,7 +17,7 @@ from vidro.config.schema import PretrainOptions
 from vidro.core.events import Event, read_events
 from vidro.inspect.probe_files import FORMAT_VERSION, Probes, read_probes
 from vidro.inspect.probes import is_probe_step
-from vidro.train import conclude
+from vidro.train import conclude, pilot, planning
 from vidro.train import pretrain as training
 from vidro.train.speed import Speed
 from vidro.train.text_task import TextTask
@@ -119,6 +119,8 @@ def test_a_budget_in_minutes_logs_its_plan(tmp_path: Path, monkeypatch: pytest.M
     source = tmp_path / "hens.txt"
     source.write_text("".join(f"On day {n} the fox took {n * 7 % 31} hens. " for n in range(600)), encoding="utf-8")
     flags = {**FLAGS, "steps": None, "minutes": 0.3}
+    monkeypatch.setattr(planning, "TRIAL_FROM_S", 0.0)
+    monkeypatch.setattr(pilot, "STEPS", 5)
     training.pretrain(str(source), resolve(PretrainOptions, flags=flags), around=around, out=tmp_path / "run")
     events = read_events(tmp_path / "run" / "metrics.jsonl")
     (plan,) = [event for event in events if event["event"] == "plan"]

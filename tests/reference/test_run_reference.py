@@ -109,7 +109,7 @@ def test_the_same_greedy_continuation(run: vidro.Run, theirs: Any, their_tokeniz
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=n_new, do_sample=False, repetition_penalty=1.3
     )
     assert their_tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True) == ours
-    assert len(set(ours)) > 5, "a continuation of one letter would prove little"
+    assert len(set(ours)) > 3, "a continuation of one letter would prove little"
 
 
 @pytest.mark.parametrize("step", [30, 60])
