@@ -33,7 +33,7 @@ from vidro.train.keeper import RunKeeper
 from vidro.train.loop import Budget, Loop, LoopSettings, LoopState
 from vidro.train.machine import MatmulPeak, denormals_are_flushed, memory_bytes
 from vidro.train.optim import Optimizer
-from vidro.train.plan import CLOSING_S, CLOSING_SHARE, FULL_SHARE
+from vidro.train.plan import CLOSING_S, CLOSING_SHARE, COPY_CHARS, FULL_SHARE
 from vidro.train.planning import Replanner, plan_fields
 from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
@@ -52,7 +52,6 @@ FORMAT_VERSION = 1  # of metrics.jsonl, samples.jsonl and probes/ (docs/formats.
 PROMPT_CHARS = 40
 LONG_CHARS = 5_000  # a text longer than this begins with a title page, say
 LOOK_CHARS = 2_000_000  # of the validation text, from which prompts and the sentences of the probes are chosen
-COPY_CHARS = 200_000_000  # of the training text, in which copies are looked for; the index is as large as its text
 
 
 @dataclass(frozen=True, kw_only=True)

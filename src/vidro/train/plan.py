@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from vidro.config.schema import ModelConfig
+from vidro.evals.yardsticks import TRAIN_BYTES as YARDSTICK_BYTES
 from vidro.model.count import count
 from vidro.train.defaults import MICRO_TOKENS, Blueprint
 from vidro.train.law import Forecast, forecast
@@ -21,16 +22,18 @@ from vidro.train.speed import Speed
 
 # Width and blocks, by rising cost. Heads are 64 wide: two fewer, wider heads learn as well as four and cost less time.
 LADDER = (
-    (64, 2), (128, 2), (128, 3), (192, 2), (192, 3), (256, 3), (256, 4), (320, 4), (384, 4), (448, 5), (512, 6),
+    (128, 2), (128, 3), (192, 2), (192, 3), (256, 3), (256, 4), (320, 4), (384, 4), (448, 5), (512, 6),
     (640, 6), (768, 8), (768, 12), (1024, 12), (1024, 16), (1280, 20),
 )  # fmt: skip
+SMALLEST = (64, 2)  # for texts too small for the ladder, and machines too slow; else 128 learns more in the same time
 D_HEAD = 64
 BATCHES = ((3e6, 2048), (2e7, 4096), (1e8, 8192), (1e9, 16384), (math.inf, 32768))  # by tokens seen
 CONTEXTS = ((3e6, 128), (5e7, 256), (math.inf, 512))  # … likewise
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (13.0, 0.2), (math.inf, 0.3))  # by epochs
 MOST_EPOCHS = 20.0  # from 14 to 29 epochs a small book gained a thousandth
 MOST_WEIGHTS = 2.5  # for each byte of text; more would learn it by heart
-PROCESS_BYTES = 450_000_000  # Python, torch and the libraries
+COPY_CHARS = 200_000_000  # of the training text, in which copies are looked for; the index is as large as its text
+PROCESS_BYTES = 480_000_000  # Python, torch and the libraries
 LEAST_STEPS = 60  # fewer updates than this teach nothing, however large each is
 USUAL = 2.6  # bits per byte of a trial that was not made; it ranks shapes, nothing more
 FULL_SHARE = 0.05  # of a budget in minutes, for the evaluation at the end; a longer text is evaluated in part
@@ -78,18 +81,21 @@ def choose(
 ) -> Blueprint:
     """The model and batch for `seconds` of training.
 
-    `kept` puts what the user said into a shape of the ladder, `batch_tokens` is what they said of the step. Where
-    nothing fits into the memory, the smallest shape is returned; who asks checks.
+    `kept` puts what the user said into a shape of the ladder, `batch_tokens` is what they said of the step. Where no
+    rung fits text, time and memory, the smallest shape is returned; who asks checks the memory.
     """
-    plans: dict[Blueprint, None] = {}
-    for width, blocks in LADDER:
-        plans[settle(ladder_shape(width, blocks, vocab_size), text, seconds, speed, kept, batch_tokens)] = None
-    room = MEMORY_SHARE * speed.memory_bytes
-    most = MOST_WEIGHTS * text.train_bytes
-    smallest = min(plans, key=lambda plan: count(plan.model).n_parameters)
-    modest = [plan for plan in plans if plan is smallest or count(plan.model).n_matmul <= most]
-    fitting = [plan for plan in modest if memory_bytes(plan.model, step_tokens(plan)) <= room]
-    return min(fitting or [smallest], key=lambda plan: plan_bits(plan, text, seconds, speed))
+    room, most = MEMORY_SHARE * speed.memory_bytes, MOST_WEIGHTS * text.train_bytes
+
+    def plan_of(rung: tuple[int, int]) -> Blueprint:
+        return settle(ladder_shape(*rung, vocab_size), text, seconds, speed, kept, batch_tokens)
+
+    def usable(plan: Blueprint) -> bool:
+        expected = outlook(plan, text, seconds, speed)
+        enough = expected.early or expected.steps >= LEAST_STEPS
+        return enough and count(plan.model).n_matmul <= most and expected.memory_bytes <= room
+
+    plans = [plan for plan in map(plan_of, LADDER) if usable(plan)] or [plan_of(SMALLEST)]
+    return min(plans, key=lambda plan: plan_bits(plan, text, seconds, speed))
 
 
 def ladder_shape(width: int, blocks: int, vocab_size: int) -> ModelConfig:
@@ -140,18 +146,17 @@ def outlook(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed, *,
         tokens=tokens,
         steps=steps,
         epochs=tokens / unique,
-        memory_bytes=memory_bytes(plan.model, step_tokens(plan)),
+        memory_bytes=memory_bytes(plan.model, step_tokens(plan), text.train_bytes),
         forecast=expected,
         early=early,
     )
 
 
 def plan_bits(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed) -> float:
-    """Predicted bits per byte; a plan that cannot make `LEAST_STEPS` updates is put behind all that can."""
+    """Predicted bits per byte, by which plans are ranked."""
     expected = outlook(plan, replace(text, trial_bits=text.trial_bits or USUAL), seconds, speed)
     assert expected.forecast is not None
-    missing = 0 if expected.early else max(0, LEAST_STEPS - expected.steps)
-    return expected.forecast.bits_per_byte + missing
+    return expected.forecast.bits_per_byte
 
 
 def training_seconds(left_s: float) -> float:
@@ -173,14 +178,16 @@ def step_tokens(plan: Blueprint) -> int:
     return min(plan.batch_tokens, max(plan.model.context_length, MICRO_TOKENS))
 
 
-def memory_bytes(model: ModelConfig, tokens: int) -> int:
-    """Peak memory of training: the process itself, weights with gradients and optimizer state, activations.
+def memory_bytes(model: ModelConfig, tokens: int, text_bytes: int) -> int:
+    """Peak memory of a run that computes `tokens` at once: the process, the text, and the larger of two guests.
 
-    Each block keeps for its backward pass some 13 vectors of the width and 4 of the feed-forward width per token; the
-    loss a piece of logits. Checked within a fifth (`docs/diary.md`).
+    Each block keeps for its backward pass some 13 vectors of the width and 4 of the feed-forward width per token. The
+    search for copies holds the text (`evals/memorisation`); before training begins, the 5-gram sorts some of it
+    (`evals/yardsticks`). Measured: `benchmarks/RESULTS.md`.
     """
-    sizes = count(model)
-    states = 4 * (4 * sizes.n_parameters)
+    states = 4 * 4 * count(model).n_parameters  # weights, gradients, two of the optimizer
     kept = 13 * model.d_model + 4 * model.d_ff
     activations = 4 * tokens * (model.n_layers * kept + 6 * model.d_model)
-    return int(PROCESS_BYTES + states + activations)
+    sorting = 32 * min(text_bytes, YARDSTICK_BYTES)
+    held = 1.5 * min(text_bytes, COPY_CHARS)
+    return int(PROCESS_BYTES + held + max(sorting, states + activations))
