@@ -23,6 +23,7 @@ from vidro.core.errors import DataError
 from vidro.core.files import read_json, sha256_bytes, write_json_atomic
 from vidro.data.windows import TokenStream
 from vidro.evals.perplexity import TextScore, evaluate_tokens
+from vidro.evals.yardsticks import COMPRESSORS
 from vidro.model.init import initialise
 from vidro.model.loss import lm_loss
 from vidro.model.transformer import Transformer
@@ -34,6 +35,7 @@ from vidro.train.step import Batch, StepSettings, train_step
 
 TRAIN_BYTES, VAL_BYTES = 1 << 20, 64 * 1024  # samples of both sides
 VOCAB_SIZE, WIDTH, CONTEXT, STEPS, ROWS = 1024, 64, 64, 120, 16
+LEAST_BITS = 1.0
 VERSION = 1  # of the trial: one higher when the same text would give another figure
 SCHEDULE = Schedule(kind="wsd", warmup=0.02, decay=0.5, final=0.0)
 
@@ -51,6 +53,16 @@ def sample(texts: Iterable[str], most: int) -> list[str]:
         if most <= 0:
             break
     return found
+
+
+def repeats_itself(texts: list[str]) -> bool:
+    """Whether bzip2 needs less than a bit for a byte: text from a grammar, logs, tables; the law knows nothing of it.
+
+    >>> repeats_itself(["the same line again\\n" * 500]), repeats_itself(["Call me Ishmael."])
+    (True, False)
+    """
+    data = "".join(texts).encode()
+    return bool(data) and 8 * COMPRESSORS["bzip2"](data) < LEAST_BITS * len(data)
 
 
 def trial(train: list[str], val: list[str]) -> float:

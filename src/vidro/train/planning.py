@@ -109,6 +109,8 @@ def look_at(text: str | TextSource, *, cache_dir: Path | None, threads: int | No
     if not afford:
         return TextProfile(train_bytes=size, trial_bits=None)
     train, val = pilot.sample(text.train_texts(), pilot.TRAIN_BYTES), pilot.sample(text.val_texts(), pilot.VAL_BYTES)
+    if pilot.repeats_itself(train):
+        return TextProfile(train_bytes=size, trial_bits=None)
     try:
         with settled(threads):
             return TextProfile(train_bytes=size, trial_bits=pilot.known_trial(train, val, cache_dir=cache_dir))
