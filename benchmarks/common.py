@@ -20,6 +20,24 @@ from pathlib import Path
 
 VIDRO = (sys.executable, "-m", "vidro")
 
+# Run in a checkout of nanoGPT: the nats of all tokens but the first of a .bin file, each predicted once in windows of
+# the model's context without overlap, and how many they are.
+NANOGPT_JUDGE = """
+import sys, numpy, torch
+from model import GPT, GPTConfig
+saved = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
+model = GPT(GPTConfig(**saved["model_args"])).eval()
+model.load_state_dict(saved["model"])
+ids = torch.from_numpy(numpy.fromfile(sys.argv[2], dtype="<u2").astype("int64"))
+length, total = model.config.block_size, 0.0
+with torch.no_grad():
+    for start in range(0, len(ids) - 1, length):
+        stop = min(start + length, len(ids) - 1)
+        _, loss = model(ids[None, start:stop], ids[None, start + 1 : stop + 1])
+        total += loss.item() * (stop - start)
+print("nats and tokens:", total, len(ids) - 1)
+"""
+
 
 @dataclass(frozen=True)
 class Done:

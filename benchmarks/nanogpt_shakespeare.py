@@ -21,7 +21,7 @@ from array import array
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common import VIDRO, machine_line, mean_and_spread, report, run, table
+from common import NANOGPT_JUDGE, VIDRO, machine_line, mean_and_spread, report, run, table
 
 # The README of nanoGPT, "I only have a macbook"; the last flag is ours: keep the weights after the last iteration.
 RECIPE = [
@@ -37,23 +37,6 @@ set_seed, shift = torch.manual_seed, int(sys.argv[1])
 torch.manual_seed = lambda seed: set_seed(seed + shift)
 sys.argv = ["train.py", *sys.argv[2:]]
 runpy.run_path("train.py", run_name="__main__")
-"""
-
-# Every character but the first is predicted once, in windows of the model's context without overlap.
-JUDGE = """
-import sys, numpy, torch
-from model import GPT, GPTConfig
-saved = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
-model = GPT(GPTConfig(**saved["model_args"])).eval()
-model.load_state_dict(saved["model"])
-ids = torch.from_numpy(numpy.fromfile(sys.argv[2], dtype="<u2").astype("int64"))
-length, total = model.config.block_size, 0.0
-with torch.no_grad():
-    for start in range(0, len(ids) - 1, length):
-        stop = min(start + length, len(ids) - 1)
-        _, loss = model(ids[None, start:stop], ids[None, start + 1 : stop + 1])
-        total += loss.item() * (stop - start)
-print("nats per character:", total / (len(ids) - 1))
 """
 
 
@@ -125,11 +108,12 @@ def run_nanogpt(options: argparse.Namespace, data: Path, out: Path, seed: int) -
         last += [f"--eval_interval={options.iterations}", f"--warmup_iters={options.iterations // 20}"]
     command = [sys.executable, "-c", RUN_WITH_SEED, str(seed), *RECIPE, *last, f"--dataset={data}", f"--out_dir={out}"]
     trained = run(command, threads=options.threads, cwd=options.nanogpt)
-    judge = [sys.executable, "-c", JUDGE, out / "ckpt.pt", data / "val.bin"]
+    judge = [sys.executable, "-c", NANOGPT_JUDGE, out / "ckpt.pt", data / "val.bin"]
     judged = run(judge, threads=options.threads, cwd=options.nanogpt)
     interval = min(250, options.iterations)
     seconds = stepping_seconds(trained.stdout, iterations=options.iterations, eval_interval=interval)
-    return Result("nanoGPT", seed, 1.0, seconds, float(judged.stdout.split()[-1]))
+    nats, n_chars = map(float, judged.stdout.split()[-2:])
+    return Result("nanoGPT", seed, 1.0, seconds, nats / n_chars)
 
 
 def stepping_seconds(log: str, *, iterations: int, eval_interval: int) -> float:

@@ -24,7 +24,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common import VIDRO, machine_line, mean_and_spread, report, run, table
+from common import NANOGPT_JUDGE, VIDRO, machine_line, mean_and_spread, report, run, table
 
 RATES = (5e-4, 1e-3, 2e-3)
 
@@ -39,23 +39,6 @@ ids = []
 for line in Path(sys.argv[2]).read_text(encoding="utf-8").splitlines():
     ids += [*tokenizer.encode(json.loads(line)["text"]), tokenizer.eot_id]
 np.array(ids, dtype="<u2").tofile(sys.argv[3])
-"""
-
-# Nats per token of nanoGPT's model on the held-out documents, in windows without overlap.
-JUDGE = """
-import sys, numpy, torch
-from model import GPT, GPTConfig
-saved = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
-model = GPT(GPTConfig(**saved["model_args"])).eval()
-model.load_state_dict(saved["model"])
-ids = torch.from_numpy(numpy.fromfile(sys.argv[2], dtype="<u2").astype("int64"))
-length, total = model.config.block_size, 0.0
-with torch.no_grad():
-    for start in range(0, len(ids) - 1, length):
-        stop = min(start + length, len(ids) - 1)
-        _, loss = model(ids[None, start:stop], ids[None, start + 1 : stop + 1])
-        total += loss.item() * (stop - start)
-print("nats:", total)
 """
 
 
@@ -191,9 +174,11 @@ def run_nanogpt(
     log = nanogpt(options, data, out, seed, rate, shape, iterations=iterations)
     seconds = iterations * statistics.median(float(ms) for ms in re.findall(r"time ([\d.]+)ms", log)) / 1000
     judged = run(
-        [sys.executable, "-c", JUDGE, out / "ckpt.pt", data / "val.bin"], threads=options.threads, cwd=options.nanogpt
+        [sys.executable, "-c", NANOGPT_JUDGE, out / "ckpt.pt", data / "val.bin"],
+        threads=options.threads,
+        cwd=options.nanogpt,
     )
-    nats = float(judged.stdout.split()[-1])
+    nats = float(judged.stdout.split()[-2])
     n_bytes = sum(len(json.loads(line)["text"].encode()) for line in held.read_text(encoding="utf-8").splitlines())
     return Result("nanoGPT", seed, rate, seconds, nats / n_bytes / 0.6931471805599453)
 

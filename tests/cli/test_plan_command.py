@@ -35,7 +35,7 @@ def test_a_line_for_each_budget(desk: Path, capsys: pytest.CaptureFixture[str]) 
 def test_one_budget_with_its_reasons(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "book.txt", "--minutes", "2", "--d-model", "64", "--n-layers", "1"]) == 0
     out = capsys.readouterr().out
-    assert "64 wide, 1 blocks" in out
+    assert "64 wide, 1 block," in out
     for what in ("vocabulary", "context", "step", "rates", "dropout", "memory"):
         assert f"\n{what} " in f"\n{out}"
     assert "Expected: " in out

@@ -75,6 +75,13 @@ def test_a_plan_that_does_not_fit_says_what_it_needs() -> None:
         planned(NOVELS, OPTIONS, tiny, 600.0)
 
 
+def test_a_smaller_micro_batch_needs_less_memory() -> None:
+    whole = resolve(PretrainOptions, flags={"d_model": 512, "batch_tokens": 8192})
+    parts = resolve(PretrainOptions, flags={"d_model": 512, "batch_tokens": 8192, "micro_batch": 2})
+    one, other = planned(NOVELS, whole, LAPTOP, 600.0), planned(NOVELS, parts, LAPTOP, 600.0)
+    assert other.outlook.memory_bytes < one.outlook.memory_bytes - 100_000_000
+
+
 def test_what_the_user_said_is_kept() -> None:
     options = resolve(
         PretrainOptions, flags={"d_model": 96, "dropout": 0.3, "context_length": 64, "batch_tokens": 1024}

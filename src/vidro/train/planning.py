@@ -21,13 +21,7 @@ from vidro.train import pilot
 from vidro.train.defaults import Blueprint, Plan, TextFacts, default_vocab_size, make_plan, model_shape
 from vidro.train.law import forecast
 from vidro.train.machine import settled
-from vidro.train.plan import (
-    Outlook,
-    TextProfile,
-    choose,
-    outlook,
-    training_seconds,
-)
+from vidro.train.plan import Outlook, TextProfile, choose, memory_bytes, outlook, training_seconds
 from vidro.train.speed import Speed, measure_speed
 
 if TYPE_CHECKING:
@@ -175,6 +169,8 @@ class Planner:
         epochs = float("inf") if plan.most_steps is None else plan.most_steps * plan.tokens_per_step / plan.epoch_tokens
         blueprint = Blueprint(model=plan.model, batch_tokens=plan.tokens_per_step, most_epochs=epochs)
         expected = outlook(blueprint, self.text, self.seconds, self.speed, muon=plan.optimizer.kind == "muon")
+        at_once = plan.micro_batch * plan.model.context_length
+        expected = replace(expected, memory_bytes=memory_bytes(plan.model, at_once, self.text.train_bytes))
         if expected.memory_bytes > self.speed.memory_bytes:
             need, have = expected.memory_bytes / 1e9, self.speed.memory_bytes / 1e9
             what = f"this plan needs about {need:.1f} GB of memory, and {have:.1f} GB are free"
@@ -207,7 +203,7 @@ def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> t
         ),
         Reason(
             "model",
-            f"{model.d_model} wide, {model.n_layers} blocks, {size.n_parameters / 1e6:.3g}M parameters",
+            f"{model.d_model} wide, {counted_blocks(model.n_layers)}, {size.n_parameters / 1e6:.3g}M parameters",
             f"about {rate:,.0f} tokens/s here: a larger one would see too little, a smaller one hold too little",
         ),
         Reason("context", f"{model.context_length} tokens", "long enough to learn from, short enough to be cheap"),
@@ -233,6 +229,15 @@ def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> t
         why = "more passes over this text would only be learned by heart"
         found.append(Reason("end", f"after {expected.seconds / 60:.2g} minutes", why))
     return tuple(found)
+
+
+def counted_blocks(number: int) -> str:
+    """How many blocks, in words.
+
+    >>> counted_blocks(1), counted_blocks(4)
+    ('1 block', '4 blocks')
+    """
+    return f"{number} block{'' if number == 1 else 's'}"
 
 
 def forecast_words(expected: Outlook) -> str | None:
