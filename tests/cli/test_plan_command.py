@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import vidro
 from vidro.cli.main import main
+from vidro.cli.progress import LiveProgress
 from vidro.train import pilot, planning
 from vidro.train.speed import Speed
 
@@ -42,6 +45,15 @@ def test_one_budget_with_its_reasons(desk: Path, capsys: pytest.CaptureFixture[s
     assert out.rstrip().endswith("Now: vidro pretrain book.txt --minutes 2")
 
 
+def test_a_terminal_shows_the_plan_of_a_training() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    live = LiveProgress(console)
+    live({"event": "plan", "choices": [["model", "64 wide", "it fits"]], "message": "Expected: 2.10 bits per byte."})
+    shown = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "model:      64 wide (it fits)" in shown
+    assert "Expected: 2.10 bits per byte." in shown
+
+
 def test_json_is_one_object(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "book.txt", "--minutes", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -65,6 +77,7 @@ def test_python_says_the_same(desk: Path) -> None:
         (["book.txt", "--minutes", "0"], "there is no time to plan for"),
         (["tiny.txt"], "tiny.txt: the training part has"),
         (["book.txt", "--steps", "5"], "--steps"),
+        (["book.txt", "--tokenizer", "words"], "tokenizer: plans are for a vocabulary of the text's own"),
     ],
 )
 def test_what_cannot_be_planned(words: list[str], message: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,6 +58,9 @@ def plan(
         if settings.get(name) is not None:
             raise UsageError("plans are for budgets in minutes", where=name, hint="Leave it out.")
     options = resolve(PretrainOptions, flags=settings)
+    if options.data.tokenizer not in (None, "bpe"):
+        hint = "Leave it out; vidro pretrain FILE --minutes N --dry-run plans with it."
+        raise UsageError("plans are for a vocabulary of the text's own", where="tokenizer", hint=hint)
     cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
     text = open_source(str(source), options.data, cache_dir=cache)
     looked = look_at(text, cache_dir=cache, threads=options.train.threads)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vidro.api.progress import LineProgress, describe_start, memory, speed
+from vidro.api.progress import LineProgress, describe_plan, describe_start, memory, speed
 from vidro.api.words import human_count, human_time, visible
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class LiveProgress:
         """What scrolls by."""
         if kind == "start":
             self._console.print(f"{event['run']}: {describe_start(event)}", markup=False)
+        elif kind == "plan":
+            self._console.print(describe_plan(event), markup=False)
         elif kind == "sample":
             from rich.padding import Padding
 
