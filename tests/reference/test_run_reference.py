@@ -20,7 +20,7 @@ transformers = pytest.importorskip("transformers")
 
 FLAGS: dict[str, Any] = {
     "steps": 60, "vocab_size": 384, "context_length": 48, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_head": 16,
-    "batch_tokens": 192, "evals": 2, "checkpoint_steps": 30, "threads": 1, "sample_tokens": 2, "keep": 3,
+    "batch_tokens": 768, "evals": 2, "checkpoint_steps": 30, "threads": 1, "sample_tokens": 2, "keep": 3,
 }  # fmt: skip
 FAMILIES: dict[str, dict[str, Any]] = {
     "gpt2": {"family": "gpt2", "tie_embeddings": True, "dropout": 0.1},
@@ -109,7 +109,7 @@ def test_the_same_greedy_continuation(run: vidro.Run, theirs: Any, their_tokeniz
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=n_new, do_sample=False, repetition_penalty=1.3
     )
     assert their_tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True) == ours
-    assert len(set(ours)) > 3, "a continuation of one letter would prove little"
+    assert len(set(ours)) > 5, "a continuation of one letter would prove little"
 
 
 @pytest.mark.parametrize("step", [30, 60])
