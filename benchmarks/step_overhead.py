@@ -1,21 +1,25 @@
 """Where the time of a training step goes: share of this machine's matmul peak, and what the rest is spent on.
 
-Steps of shapes from the planner's ladder (with --large of GPT-2's 124M at batch 4 × 256 too) take turns with products
-of two 2048 × 2048 matrices in fp32. Efficiency is FLOPs of the step (6 × multiplying weights + 12·L·d·T a token) over
-what that product would have done in the same time. Then the step is profiled and its operations are grouped.
+Steps of shapes from the planner's ladder take turns with products of two 2048 × 2048 matrices in fp32; with --large
+steps of GPT-2's 124M with AdamW at batch 4 × 256 too, and with --nanogpt those of nanoGPT's model of that size.
+Efficiency is FLOPs of the step (6 × multiplying weights + 12·L·d·T a token) over what that product would have done in
+the same time. Then the step is profiled and its operations are grouped.
 
-    python benchmarks/step_overhead.py --threads 2
+    python benchmarks/step_overhead.py --threads 2 --large --nanogpt ../nanoGPT
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -53,16 +57,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--large", action="store_true", help="GPT-2's 124M too, batch 4 × 256")
+    parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, a peer at 124M")
     parser.add_argument("--json", type=Path, help="write the raw figures here")
     options = parser.parse_args()
     with settled(options.threads):
         rows, parts = [], []
         for name, (config, n_rows) in chosen_shapes(large=options.large).items():
-            step, flops = make_step(config, n_rows, length=min(config.context_length, 256))
-            seconds = interleave({"step": timed(step), "peak": timed(product())}, rounds=options.rounds)
+            optimizer = "adamw" if config.family == "gpt2" else "muon"
+            step, flops = make_step(config, n_rows, length=min(config.context_length, 256), optimizer=optimizer)
+            contestants = {name: step}
+            if options.nanogpt is not None and config.family == "gpt2":
+                contestants["nanoGPT, the same"] = nanogpt_step(options.nanogpt, config, n_rows)
+            work = {who: timed(one) for who, one in contestants.items()}
+            seconds = interleave(work | {"peak": timed(product())}, rounds=options.rounds)
             middle = {who: statistics.median(values) for who, values in seconds.items()}
-            share = flops / middle["step"] / (2 * SIDE**3 / middle["peak"])
-            rows.append([name, f"{count(config).n_parameters:,}", f"{1e3 * middle['step']:.1f}", f"{share:.2f}"])
+            for who in contestants:
+                share = flops / middle[who] / (2 * SIDE**3 / middle["peak"])
+                rows.append([who, f"{count(config).n_parameters:,}", f"{1e3 * middle[who]:.1f}", f"{share:.2f}"])
             parts.append((name, time_by_group(step)))
     lines = [machine_line(options.threads), "", table(["model", "parameters", "ms a step", "of matmul peak"], rows), ""]
     header = ["share of the step's processor time", *(name for name, _ in parts)]
@@ -73,13 +84,15 @@ def main() -> None:
 
 def chosen_shapes(*, large: bool) -> dict[str, tuple[ModelConfig, int]]:
     """The shapes to measure, each with its rows a batch: Vidro's own, and GPT-2's 124M too where that is wished."""
-    return SHAPES | {"gpt2, 124M": (preset("gpt2"), 4)} if large else SHAPES
+    return SHAPES | {"gpt2, 124M, AdamW": (replace(preset("gpt2"), dropout=0.0), 4)} if large else SHAPES
 
 
-def make_step(config: ModelConfig, rows: int, *, length: int) -> tuple[Callable[[], object], float]:
+def make_step(
+    config: ModelConfig, rows: int, *, length: int, optimizer: Literal["muon", "adamw"]
+) -> tuple[Callable[[], object], float]:
     """A whole optimizer step on random tokens, and its FLOPs."""
     model = Transformer(config).train()
-    optimizer = Optimizer(model, optimizer_settings(OptimOptions(), config))
+    parts = Optimizer(model, optimizer_settings(OptimOptions(optimizer=optimizer), config))
     ids = torch.randint(config.vocab_size, (rows, length + 1), generator=torch.Generator().manual_seed(1))
     batch = Batch(ids[:, :-1], ids[:, 1:])
     settings = StepSettings(micro_batch=rows, clip=1.0, autocast=nullcontext)
@@ -89,10 +102,29 @@ def make_step(config: ModelConfig, rows: int, *, length: int) -> tuple[Callable[
         return lm_loss(model, batch.ids, batch.targets)
 
     def step() -> object:
-        return train_step(model, optimizer, batch, loss=loss, multiplier=0.1, settings=settings)
+        return train_step(model, parts, batch, loss=loss, multiplier=0.1, settings=settings)
 
     per_token = 6.0 * count(config).n_matmul + 12.0 * config.n_layers * config.n_heads * config.d_head * length
     return step, rows * length * per_token
+
+
+def nanogpt_step(checkout: Path, config: ModelConfig, rows: int) -> Callable[[], object]:
+    """A step as nanoGPT's train.py makes it on a CPU: its model, its AdamW, its clipping."""
+    sys.path.insert(0, str(checkout))
+    peer = importlib.import_module("model")
+    sizes = {"n_layer": config.n_layers, "n_head": config.n_heads, "n_embd": config.d_model, "dropout": 0.0}
+    model = peer.GPT(peer.GPTConfig(vocab_size=config.vocab_size, bias=True, **sizes)).train()
+    optimizer = model.configure_optimizers(0.1, 6e-4, (0.9, 0.95), "cpu")
+    draw = torch.Generator().manual_seed(1)
+    ids, targets = (torch.randint(config.vocab_size, (rows, 256), generator=draw) for _ in range(2))
+
+    def step() -> None:
+        model(ids, targets)[1].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
 
 
 def product() -> Callable[[], object]:

@@ -120,4 +120,4 @@ def test_mixed_precision_stays_near() -> None:
 
 def test_pieces_fit_the_cache_of_a_cpu() -> None:
     assert default_chunk(torch.zeros(4096, 8)) * 4096 * 4 == 8 * 2**20
-    assert default_chunk(torch.zeros(128256, 1)) == 256
+    assert default_chunk(torch.zeros(128256, 1)) == 512  # fewer make slow products

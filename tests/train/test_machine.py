@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -84,3 +87,27 @@ def test_the_age_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.process_age_s() == pytest.approx(40, abs=5)
     born.create_time = lambda: time.time() + 40  # the clock was put back meanwhile
     assert machine.process_age_s() == 0.0
+
+
+FAULTS = """
+import resource
+import torch
+from vidro.train.machine import settled
+
+def pages_asked_for():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**26)  # 256 MB, more than malloc keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+with settled(1):
+    pages_asked_for()
+    print(pages_asked_for())
+print(pages_asked_for())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have no such setting")
+def test_a_step_finds_the_memory_that_the_last_one_freed() -> None:
+    ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    inside, afterwards = map(int, ran.stdout.split())
+    assert inside < 50 < afterwards  # 65,536 pages of 4 KiB, 128 where the system has huge ones

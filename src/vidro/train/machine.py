@@ -6,6 +6,7 @@ because shared machines change speed by the second. Not here: what follows from 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import statistics
 import sys
@@ -87,17 +88,41 @@ def physical_threads() -> int:
 def settled(threads: int | None) -> Iterator[int]:
     """Inside: a fixed number of threads and denormals flushed to zero, both part of what makes a run repeatable.
 
-    Denormal numbers, near 1e-39, slow a CPU down a hundredfold and mean nothing here. Yields the number of threads.
+    Denormal numbers, near 1e-39, slow a CPU down a hundredfold and mean nothing here. Memory that one step frees is
+    kept for the next (`keep_freed_memory`). Yields the number of threads.
     """
     before = torch.get_num_threads()
     chosen = physical_threads() if threads is None else threads
     torch.set_num_threads(chosen)
     torch.set_flush_denormal(True)
+    keep_freed_memory(True)
     try:
         yield chosen
     finally:
+        keep_freed_memory(False)
         torch.set_flush_denormal(False)
         torch.set_num_threads(before)
+
+
+def keep_freed_memory(keep: bool) -> bool:
+    """Whether glibc's malloc, where there is one, now keeps large freed blocks instead of giving them back.
+
+    A step frees and asks for the same large blocks over and over. By default each comes from the system anew, page by
+    page, zeroed: a sixth of the time of GPT-2's 124M (`benchmarks/step_overhead.py`). mallopt(3) says what the two
+    numbers mean; afterwards they are its defaults again, and what was kept is returned. Large blocks of other threads
+    than the first still come from the system.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):  # musl has none
+        return False
+    trim_threshold, mmap_max = -1, -4
+    libc.mallopt(mmap_max, 0 if keep else 65536)
+    libc.mallopt(trim_threshold, 2**31 - 1 if keep else 128 * 1024)
+    if not keep:
+        libc.malloc_trim(0)
+    return keep
 
 
 def denormals_are_flushed() -> bool:

@@ -24,6 +24,7 @@ from vidro.core.shapes import Float
 
 Named = list[tuple[str, nn.Parameter]]
 EMBEDDING = "token_embedding.weight"
+PIECE = 2**18  # numbers that AdamW updates at a time: its passes read them from the cache, and need no second table
 
 # Quintics that pull singular values to 1, one an iteration, each the best after those before it: steep first, gentle
 # later (Amsel, Persson, Musco & Gower 2025, "The Polar Express").
@@ -77,12 +78,13 @@ class AdamW:
             gradient, lr = weight.grad, rate * multiplier
             if gradient is None:
                 continue
-            if weight.ndim >= 2:
-                weight.mul_(1 - lr * s.weight_decay)
-            mean.lerp_(gradient, 1 - s.beta1)
-            square.mul_(s.beta2).addcmul_(gradient, gradient, value=1 - s.beta2)
-            root = square.sqrt().div_(square_bias**0.5).add_(s.eps)
-            weight.addcdiv_(mean, root, value=-lr / mean_bias)
+            decay = 1 - lr * s.weight_decay if weight.ndim >= 2 else 1.0
+            flat = (tensor.view(-1).split(PIECE) for tensor in (weight, gradient.contiguous(), mean, square))
+            for w, g, m, v in zip(*flat, strict=True):
+                m.lerp_(g, 1 - s.beta1)
+                v.mul_(s.beta2).addcmul_(g, g, value=1 - s.beta2)
+                root = v.sqrt().div_(square_bias**0.5).add_(s.eps)
+                w.mul_(decay).addcdiv_(m, root, value=-lr / mean_bias)
 
     def tensors(self) -> dict[str, Tensor]:
         """State by name, for checkpoints (no copies)."""
