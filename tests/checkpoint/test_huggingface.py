@@ -142,8 +142,8 @@ def test_old_and_defaulted_keys() -> None:
         ),
         (
             GPT2,
-            {"architectures": ["GPT2ForSequenceClassification"]},
-            "GPT2ForSequenceClassification is not a language model",
+            {"architectures": ["GPT2ForTokenClassification"]},
+            "GPT2ForTokenClassification is not a language model",
         ),
         (GPT2, {"activation_function": "relu"}, "activation_function = 'relu' is not supported"),
         (GPT2, {"activation_function": "gelu"}, "activation_function = 'gelu' is not supported"),

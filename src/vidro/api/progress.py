@@ -54,6 +54,8 @@ def describe(event: Event, train: Event) -> str | None:
 
 def describe_start(event: Event) -> str:
     """What is about to be trained, on what."""
+    if "n_learning" in event:
+        return describe_tuning(event)
     parts = [
         f"{human_count(event['n_parameters'])} parameters ({event['family']})",
         f"{event['vocab_size']:,} tokens in the vocabulary",
@@ -62,6 +64,19 @@ def describe_start(event: Event) -> str:
         f"{human_count(event['val_tokens'])} to check with",
     ]
     return ", ".join(parts)
+
+
+def describe_tuning(event: Event) -> str:
+    """What is about to be fine-tuned: for which classes or in which style, how much of the model, on how many rows."""
+    labels = event.get("labels")
+    if labels is None:
+        what, unit = f"to answer in the style {event['style']}", "rows"
+    else:
+        more = ", …" if len(labels) > 6 else ""
+        what, unit = f"{len(labels)} classes ({', '.join(labels[:6])}{more})", "texts"
+    learning = f"{human_count(event['n_learning'])} of {human_count(event['n_parameters'])} parameters learn"
+    n_train, n_val, n_test = (f"{event[name]:,}" for name in ("n_train", "n_val", "n_test"))
+    return f"{what}, {learning}, {n_train} {unit} to learn from, {n_val} to check with, {n_test} to score with"
 
 
 def describe_plan(event: Event) -> str:
@@ -76,13 +91,25 @@ def describe_eval(event: Event, train: Event) -> str:
     parts = [split]
     if train and not event["full"]:
         parts.append(f"{train['progress']:.0%}")
-    parts.append(f"val {event['nats_per_token']:.3f} nats/token ({event['bits_per_byte']:.3f} bits/byte)")
+    parts.append(f"val {describe_look(event)}")
     if train and not event["full"]:
         parts.append(f"train {train['loss_nats']:.3f}")
         parts.append(speed(train))
         if train.get("eta_s") is not None:
             parts.append(f"{human_time(train['eta_s'])} left")
     return "  ".join(parts)
+
+
+def describe_look(event: Event) -> str:
+    """The figures of a look: of a classifier how many texts it gets right, else what a token and a byte cost.
+
+    >>> describe_look({"nats_per_token": 0.2, "accuracy": 0.9512})
+    '0.200 nats/text, 95.1 % right'
+    """
+    if "accuracy" in event:
+        return f"{event['nats_per_token']:.3f} nats/text, {100 * event['accuracy']:.1f} % right"
+    bits = f" ({event['bits_per_byte']:.3f} bits/byte)" if "bits_per_byte" in event else ""
+    return f"{event['nats_per_token']:.3f} nats/token{bits}"
 
 
 def speed(train: Event) -> str:

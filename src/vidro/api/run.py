@@ -11,7 +11,7 @@ import inspect
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from vidro.checkpoint.run import OpenedRun
     from vidro.config.schema import ModelConfig, PretrainOptions
     from vidro.data.documents import ReadReport
+    from vidro.evals.accuracy import ClassScores
     from vidro.evals.perplexity import TextScore
+    from vidro.infer.answering import Answerer
+    from vidro.infer.classifier import ClassifierSession, Prediction
     from vidro.infer.session import Generation, Piece, Session
     from vidro.model.transformer import Transformer
+    from vidro.text.conversation import PromptStyle
     from vidro.text.tokenizer import Tokenizer
 
 
@@ -92,7 +96,7 @@ class Run:
 
     @property
     def settings(self) -> PretrainOptions:
-        """``run.toml``: every setting, resolved."""
+        """``run.toml`` of a pretrained run: every setting, resolved."""
         from vidro.config.load import read_settings
 
         return read_settings(self.path / "run.toml")
@@ -124,15 +128,32 @@ class Run:
     def training_texts(self, *, cache_dir: Path | None = None) -> Iterator[str]:
         """The documents that the run learned from, read anew. Raises DataError when the text is gone or has changed."""
         from vidro.api.places import default_cache_dir
+        from vidro.core.files import sha256_file
         from vidro.data.survey import open_source
 
         data = self._data()
+        if self.record["kind"] != "base":
+            if not Path(data["source"]).is_file() or sha256_file(Path(data["source"])) != data["sha256"]:
+                what = "the rows that it learned from are gone or have changed"
+                raise DataError(what, where=data["source"], hint="Put the old file back in its place.")
+            return self._row_texts(Path(data["source"]))
         cache = default_cache_dir() if cache_dir is None else cache_dir
         source = open_source(data["source"], self.settings.data, cache_dir=cache)
         if source.source_sha256 != data["sha256"]:
             hint = "Put the old text back in its place."
             raise DataError("the training text has changed since", where=data["source"], hint=hint)
         return source.train_texts()
+
+    def _row_texts(self, path: Path) -> Iterator[str]:
+        """What stands in the rows of a fine-tuned run."""
+        from vidro.data.instructions import read_instructions
+        from vidro.data.labelled import read_labelled
+
+        if self.record["kind"] == "classifier":
+            columns = {name: self._data()[name] for name in ("text_column", "label_column")}
+            return (row.text for row in read_labelled(path, **columns, skip_empty=True).rows)
+        table = read_instructions(path, skip_empty=True)
+        return ("\n".join(message.text for message in row.messages) for row in table.rows)
 
     def _data(self) -> dict[str, Any]:
         """What the record says about the training text. Raises DataError where it says nothing."""
@@ -160,11 +181,87 @@ class Run:
         from vidro.core.files import read_json, sha256_bytes, write_json_atomic
         from vidro.infer.reading import count_words
 
-        key = json.dumps([self._data()["sha256"], to_dict(self.settings.data)], sort_keys=True)
+        how = to_dict(self.settings.data) if self.record["kind"] == "base" else self.record["kind"]
+        key = json.dumps([self._data()["sha256"], how], sort_keys=True)
         path = cache / "words" / f"{sha256_bytes(key.encode())[:32]}.json"
         if not path.is_file():
             write_json_atomic(path, count_words(self.training_texts(cache_dir=cache)))
         return read_json(path, error=DataError)
+
+    # -- a model that answers ------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def style(self) -> PromptStyle | None:
+        """How conversations are put into ids for this model; None for one that only continues texts."""
+        from vidro.text.styles import STYLES, get_style
+
+        name = self.record.get("prompt_style")
+        if name is None:
+            return None
+        return get_style(name if name in STYLES else f"jinja:{self.path / 'chat_template.jinja'}", self.tokenizer)
+
+    @functools.cached_property
+    def answerer(self) -> Answerer:
+        """Model, tokenizer and style together. Raises UsageError where the run was not taught to answer."""
+        from vidro.infer.answering import Answerer
+
+        if self.style is None:
+            hint = "Teach it: vidro finetune instruct RUN --data FILE."
+            raise UsageError("this run was not taught to answer", where=self.path, hint=hint)
+        return Answerer(self.model, self.tokenizer, self.style)
+
+    def answer(self, question: str, *, input: str = "", system: str | None = None, **sampling: Any) -> str:
+        """The model's answer to a question (`input`: the text that it is about). Keywords: SamplingOptions."""
+        from vidro.text.conversation import Message
+
+        opening = [] if system is None else [Message("system", system)]
+        conversation = [*opening, Message("user", question, input)]
+        (answer,) = self.answerer.answers([conversation], sampling_options(sampling))
+        return answer.text.strip()
+
+    # -- a classifier --------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def classifier(self) -> ClassifierSession:
+        """Model and reader together, for many texts. Raises UsageError where the run is no classifier."""
+        from vidro.infer.classifier import ClassifierSession, Reader
+
+        known = self.record.get("reader", {})
+        context = self.model.config.context_length
+        reader = Reader(self.tokenizer, known.get("max_tokens", context), pad_to=known.get("pad_to"))
+        return ClassifierSession(self.model, reader)
+
+    def predict(self, text: str) -> Prediction:
+        """The class of a text, with the probability of each class. Raises UsageError where there are no classes."""
+        return self.classifier.predict(text)
+
+    def predict_many(self, texts: Iterable[str]) -> Iterator[Prediction]:
+        """The class of each text, in order, some hundreds at a time."""
+        return self.classifier.stream(texts)
+
+    def evaluate_labels(
+        self, data: str | Path, *, text_column: str | None = None, label_column: str | None = None,
+        skip_empty: bool = False,
+    ) -> ClassScores:  # fmt: skip
+        """How many labelled texts of a table get their own class. Remarks go to `say`. Raises DataError.
+
+        The table may lack some of the run's classes, and may not have others.
+        """
+        from vidro.data.labelled import read_labelled
+        from vidro.evals.accuracy import class_scores
+
+        labels = self.classifier.labels
+        table = read_labelled(Path(data), text_column=text_column, label_column=label_column, skip_empty=skip_empty)
+        for message in table.notes:
+            self.say(message)
+        unknown = sorted(set(table.labels) - set(labels))
+        if unknown:
+            hint = f"It knows: {', '.join(labels)}."
+            raise DataError(f"this run does not know the label {unknown[0]!r}", where=data, hint=hint)
+        found = list(self.predict_many(row.text for row in table.rows))
+        if n_cut := sum(one.n_cut > 0 for one in found):
+            self.say(f"{n_cut:,} texts are longer than the model reads and were cut.")
+        return class_scores([row.label for row in table.rows], [one.label for one in found], labels)
 
     # -- the model -----------------------------------------------------------------------------------------------
 

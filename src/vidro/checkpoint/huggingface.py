@@ -32,6 +32,11 @@ CONFIG, WEIGHTS, INDEX, GENERATION = (
     "config.json", "model.safetensors", "model.safetensors.index.json", "generation_config.json",
 )  # fmt: skip
 ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+CLASSIFIERS = {
+    "gpt2": "GPT2ForSequenceClassification",
+    "llama": "LlamaForSequenceClassification",
+    "qwen3": "Qwen3ForSequenceClassification",
+}
 
 
 def to_hf_config(
@@ -41,15 +46,29 @@ def to_hf_config(
     number = str(dtype).removeprefix("torch.")
     common = {
         "model_type": config.family,
-        "architectures": [ARCHITECTURES[config.family]],
+        "architectures": [(CLASSIFIERS if config.labels else ARCHITECTURES)[config.family]],
         "vocab_size": config.vocab_size,
         "tie_word_embeddings": config.tie_embeddings,
         "dtype": number,
         "torch_dtype": number,
         "resid_pdrop": config.dropout,
         **_special_ids(tokenizer),
+        **_label_keys(config, tokenizer),
     }
     return common | (_gpt2_keys(config) if config.family == "gpt2" else _llama_keys(config))
+
+
+def _label_keys(config: ModelConfig, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Names of the classes; and a pad id always, by which others find a text's last token (no text holds the end)."""
+    if not config.labels:
+        return {}
+    numbered = dict(enumerate(config.labels))
+    return {
+        "id2label": {str(number): label for number, label in numbered.items()},
+        "label2id": {label: number for number, label in numbered.items()},
+        "problem_type": "single_label_classification",
+        **({} if tokenizer is None else {"pad_token_id": tokenizer.pad_id}),
+    }
 
 
 def _gpt2_keys(config: ModelConfig) -> dict[str, Any]:
@@ -112,16 +131,26 @@ def from_hf_config(values: Any, *, where: object = CONFIG) -> ModelConfig:
     known = ", ".join(ARCHITECTURES)
     if family not in ARCHITECTURES:
         raise ModelError(f"the architecture {family!r} is not supported", where=where, hint=f"Supported: {known}.")
-    for architecture in values.get("architectures") or ():
-        if architecture not in (ARCHITECTURES[family], "GPT2Model"):
+    architectures = values.get("architectures") or ()
+    for architecture in architectures:
+        if architecture not in (ARCHITECTURES[family], CLASSIFIERS[family], "GPT2Model"):
             raise ModelError(f"{architecture} is not a language model", where=where, hint=f"Supported: {known}.")
     try:
+        labels = _labels(values) if CLASSIFIERS[family] in architectures else ()
         fields = _from_gpt2(values, where) if family == "gpt2" else _from_llama(values, where)
+        if labels:  # the head is one of its own, whatever the file says of the language model's
+            fields |= {"labels": labels, "tie_embeddings": False}
         return build(ModelConfig, {"family": family, "vocab_size": values["vocab_size"], **fields})
     except KeyError as problem:
         raise CheckpointError(f"{problem.args[0]} is missing", where=where) from None
     except (UsageError, TypeError, ValueError, ArithmeticError) as problem:
         raise CheckpointError(f"these sizes do not make a model ({problem})", where=where) from None
+
+
+def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The classes' names by their numbers; Transformers' own where there are none but two."""
+    named = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    return tuple(str(named[str(number)]) for number in range(len(named)))
 
 
 def _from_gpt2(values: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -221,7 +250,8 @@ def write_model(
     kind = model.token_embedding.weight.dtype if dtype is None else dtype
     write_json_atomic(directory / CONFIG, to_hf_config(model.config, tokenizer, kind))
     ids = {key: value for key, value in _special_ids(tokenizer).items() if value is not None}
-    write_json_atomic(directory / GENERATION, ids)
+    if not model.config.labels:
+        write_json_atomic(directory / GENERATION, ids)
     if tokenizer is not None:
         tokenizer.save(directory)
     write_weights(directory, model, dtype)

@@ -51,6 +51,9 @@ BLOCK = (
 )
 # fmt: on
 
+CLASS_HEAD = "score.weight"
+"""The head of a classifier, whatever the family."""
+
 COLUMNS = {"gpt2": 1, "llama": 2, "qwen3": 2}
 """Which column a family's Hugging Face files follow."""
 
@@ -80,7 +83,7 @@ def cells(config: ModelConfig) -> Iterator[tuple[str, Cell]]:
     column = COLUMNS[config.family]
     for row in TABLE:
         if row[column] != "-" and not (row[0] == "head.weight" and config.tie_embeddings):
-            yield row[0], Cell.parse(row[column])
+            yield row[0], Cell.parse(CLASS_HEAD if row[0] == "head.weight" and config.labels else row[column])
     for n in range(config.n_layers):
         for row in BLOCK:
             normalised = row[0] in ("attention.q_norm.weight", "attention.k_norm.weight")
@@ -125,7 +128,8 @@ def _known(tensors: Mapping[str, Tensor], wanted: set[str], config: ModelConfig,
     """The tensors under the table's names, with nothing missing and nothing left over."""
     found = {name: tensor for name, tensor in tensors.items() if not name.endswith(NOT_WEIGHTS)}
     if config.family == "gpt2" and "wte.weight" in found:
-        found = {n if n.startswith("lm_head.") else f"transformer.{n}": tensor for n, tensor in found.items()}
+        heads = ("lm_head.", "score.")
+        found = {n if n.startswith(heads) else f"transformer.{n}": tensor for n, tensor in found.items()}
     if config.tie_embeddings and "lm_head.weight" in found:
         embedding = found.get("transformer.wte.weight", found.get("model.embed_tokens.weight"))
         if embedding is not None and not torch.equal(found.pop("lm_head.weight"), embedding):

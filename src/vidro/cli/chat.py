@@ -4,63 +4,103 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from vidro.cli.apps import make_app
-from vidro.cli.options import Device, RunName, Threads, takes
+from vidro.cli.options import Device, RunName, Threads, takes, value
 from vidro.cli.terminal import note
 from vidro.config.schema import SamplingOptions
-from vidro.core.errors import VidroError
+from vidro.core.errors import UsageError, VidroError
 
 if TYPE_CHECKING:
     from vidro.api.run import Run
-    from vidro.infer.chat import Response
+    from vidro.infer.chat import Chat, Response
 
 app = make_app(
     "chat",
     "Talk to a model, line by line. A base model does not answer: it continues what you write.",
     usage="vidro chat RUN",
-    examples=("vidro chat last", "vidro chat last --temperature 0.6 --max-tokens 100"),
+    examples=(
+        "vidro chat last",
+        "vidro chat last --temperature 0.6 --max-tokens 100",
+        "vidro chat tasks-1 --compare book-1        the same words to both, side by side",
+    ),
 )
 
 SAMPLE_CHARS = 2_000_000  # beginnings are suggested from so much of the training text
 
 
+Compare = Annotated[str | None, value("Let this run answer too, with the same words, settings and seed.", "RUN")]
+System = Annotated[str | None, value("Said before everything: how to answer.", "TEXT")]
+
+
 @app.default
 @takes(SamplingOptions)
-def chat(run: RunName, /, *, device: Device = "auto", threads: Threads = None, **sampling: Any) -> int:
+def chat(
+    run: RunName, /, *, compare: Compare = None, system: System = None, device: Device = "auto",
+    threads: Threads = None, **sampling: Any,
+) -> int:  # fmt: skip
     """Open the run and talk. Lines may come from a pipe; then only the replies go to stdout."""
     from vidro.api.run import load
     from vidro.api.settings import sampling_options
     from vidro.cli.options import use_threads
 
     sampling_options(sampling)  # a wrong value is said before the model is looked for
-    opened = load(run, device=device)
+    opened = [load(name, device=device) for name in (run, compare) if name is not None]
     use_threads(threads)
-    talk(opened, sampling)
+    talk(opened, sampling, system=system)
     return 0
 
 
-def talk(run: Run, sampling: dict[str, Any]) -> None:
-    """The conversation, until Ctrl-D, /quit or the end of the input."""
-    from vidro.api.settings import sampling_options
-    from vidro.infer.chat import Chat
-    from vidro.infer.reading import introduction, texts_read
+def talk(runs: Sequence[Run], sampling: dict[str, Any], *, system: str | None = None) -> None:
+    """The conversation, until Ctrl-D, /quit or the end of the input; with two runs side by side."""
+    from vidro.infer.reading import introduction, taught_line, texts_read
 
-    options = sampling_options(sampling)
-    prompts, known_words = from_training_text(run)
-    chat = Chat(run.session, options, known_words=known_words)
-    remark(introduction(texts_read(*(each.record for each in run.ancestry())), prompts))
+    run = runs[0]
+    if run.style is None:
+        prompts, known_words = from_training_text(run)
+        remark(introduction(texts_read(*(each.record for each in run.ancestry())), prompts))
+    else:
+        known_words = None if system is not None else from_training_text(run)[1]
+        remark(f"{opening_line_of(run)} {taught_line(run.record)}")
     remark("Ctrl-C stops a reply, Ctrl-D leaves, /help lists more.")
+    chats = [open_chat(each, sampling, known_words if each is run else None, system) for each in runs]
+    for chat in chats[1:]:
+        chat.next_seed = chats[0].next_seed
     for line in lines():
         try:
-            response = chat.respond(line)
-            if response.quit:
+            responses = [chat.respond(line) for chat in chats]
+            if responses[0].quit:
                 break
-            answer(response)
+            for each, response in zip(runs, responses, strict=True):
+                if len(runs) > 1 and response.pieces is not None:
+                    remark(f"{each.path.name}:")
+                answer(response)
         except VidroError as problem:
             remark(str(problem))
+
+
+def open_chat(run: Run, sampling: dict[str, Any], known_words: dict[str, int] | None, system: str | None) -> Chat:
+    """A conversation with one run, in its style. Raises UsageError for a system text that it cannot take."""
+    from vidro.api.settings import sampling_options
+    from vidro.infer.answering import Turns, with_stops
+    from vidro.infer.chat import Chat
+
+    options = sampling_options(sampling)
+    if run.style is None:
+        if system is not None:
+            raise UsageError("this run was not taught to answer", where=run.path, hint="Leave --system out.")
+        return Chat(run.session, options, known_words=known_words)
+    style = Turns(run.tokenizer, run.style, system=system)
+    return Chat(run.answerer.session, with_stops(options, run.style), style=style, known_words=known_words)
+
+
+def opening_line_of(run: Run) -> str:
+    """What the run and those before it have read."""
+    from vidro.infer.reading import opening_line, texts_read
+
+    return opening_line(texts_read(*(each.record for each in run.ancestry()))).removesuffix(" and nothing else.") + "."
 
 
 def answer(response: Response) -> None:

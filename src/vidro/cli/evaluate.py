@@ -1,52 +1,103 @@
-"""``vidro evaluate``: how well models predict a text, side by side."""
+"""``vidro evaluate``: how well models predict a text, or classifiers their classes, side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from vidro.cli.apps import make_app
 from vidro.cli.options import Device, Encoding, Json, Runs, SkipBad, Threads, takes, value
+from vidro.config.schema import TableOptions, setting
+from vidro.core.errors import UsageError
 
 app = make_app(
     "evaluate",
-    "Measure how well a model predicts a text: nats and bits per byte, perplexity. Lower is better.",
-    usage="vidro evaluate RUN... --text FILE",
+    "Measure how well a model predicts a text (bits per byte, perplexity) or a classifier its classes.",
+    usage="vidro evaluate RUN... (--text FILE | --labels FILE)",
     examples=(
         "vidro evaluate last --text other-book.txt",
         "vidro evaluate book-1 book-2 --text other-book.txt      side by side",
         "vidro evaluate last --text other-book.txt --stride 64   sliding windows",
+        "vidro evaluate spam-1 --labels new-messages.tsv         accuracy, precision, recall",
     ),
 )
 
-Text = Annotated[str, value("The text: a file, a folder, a pattern, a corpus, or - for stdin.", "FILE")]
+Text = Annotated[str | None, value("The text: a file, a folder, a pattern, a corpus, or - for stdin.", "FILE")]
 STRIDE_HELP = "Let windows overlap: each predicts only its last N tokens. Slower, and named in the result."
 Stride = Annotated[int | None, value(STRIDE_HELP, "N")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledTexts(TableOptions):
+    """What a classifier is asked."""
+
+    labels: str | None = setting(None, "Labelled texts: CSV, TSV or JSONL.")
+
+
 @app.default
-@takes()
+@takes(LabelledTexts)
 def evaluate(
     *runs: Runs,
-    text: Text,
+    text: Text = None,
     stride: Stride = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
     device: Device = "auto",
     threads: Threads = None,
     json: Json = False,
+    **table: Any,
 ) -> int:
-    """Evaluate each run on the text."""
+    """Evaluate each run on the text, or on the labelled texts."""
     from vidro.api.run import load
     from vidro.cli.options import at_least_one, use_threads
+
+    at_least_one(runs)
+    labels = table.pop("labels", None)
+    if (text is None) == (labels is None):
+        raise UsageError("what is to be evaluated?", hint="Say --text FILE or --labels FILE; not both.")
+    of_text = {"stride": stride, "encoding": encoding, "skip_bad": skip_bad}
+    for name, said in (of_text if text is None else table).items():
+        if said:
+            other = "labels" if text is not None else "text"
+            raise UsageError(f"--{name.replace('_', '-')} belongs to --{other}", hint="Leave it out.")
+    opened = [load(name, device=device) for name in runs]
+    use_threads(threads)
+    if labels is not None:
+        return on_labels(runs, opened, labels, table, json=json)
+    assert text is not None
+    return on_text(runs, opened, text, stride, {"encoding": encoding, "skip_bad": skip_bad}, json=json)
+
+
+def on_labels(runs: Sequence[str], opened: list[Any], labels: str, columns: dict[str, Any], *, json: bool) -> int:
+    """Accuracy, precision and recall, and which classes are taken for which."""
+    from vidro.cli.terminal import print_json
+    from vidro.evals.accuracy import accuracy_table, confusion_table
+
+    scores = []
+    for number, run in enumerate(opened):
+        if number:
+            run.say = lambda message: None  # the remarks on the table are the same for each run
+        scores.append(run.evaluate_labels(labels, **columns))
+    if json:
+        found = [{"run": name, **score.to_json()} for name, score in zip(runs, scores, strict=True)]
+        print_json({"labels": labels, **(found[0] if len(found) == 1 else {"results": found})})
+        return 0
+    for name, score in zip(runs, scores, strict=True):
+        print("\n".join([f"{name} on {labels}:", *accuracy_table(score), "", *confusion_table(score), ""]))
+    return 0
+
+
+def on_text(
+    runs: Sequence[str], opened: list[Any], text: str, stride: int | None, how: dict[str, Any], *, json: bool
+) -> int:
+    """Bits per byte and perplexity, beside what compressors need."""
     from vidro.cli.places import cache_dir
     from vidro.cli.terminal import note, print_json
     from vidro.data.report import ReadReport
     from vidro.data.survey import stage
 
-    at_least_one(runs)
-    opened = [load(name, device=device) for name in runs]
-    use_threads(threads)
-    read: dict[str, Any] = {"encoding": encoding, "skip_bad": skip_bad, "cache_dir": cache_dir()}
+    read: dict[str, Any] = {**how, "cache_dir": cache_dir()}
     source: Any = stage(text, cache_dir=cache_dir())
     scores, report = [], ReadReport()
     for name, run in zip(runs, opened, strict=True):

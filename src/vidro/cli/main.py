@@ -37,7 +37,9 @@ PAGES: dict[str, tuple[Entry, ...]] = {
         Entry("pretrain", "Make a language model from a text, from scratch."),
         Entry("generate", "Let a model continue a prompt."),
         Entry("chat", "Talk to a model, line by line."),
-        Entry("evaluate", "Measure how well a model predicts a text."),
+        Entry("finetune", "Teach a model a task: to tell classes of texts apart, or to answer."),
+        Entry("predict", "Let a classifier say which class a text is."),
+        Entry("evaluate", "Measure how well a model predicts a text, or a classifier its classes."),
     ),
     "Keep house": (
         Entry("runs", "List, show, compare and remove your runs."),

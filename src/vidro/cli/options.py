@@ -28,6 +28,8 @@ SECTIONS: dict[str | None, Group] = {
     "budget": Group("How long: exactly one of these", sort_key=1),
     None: FLAGS,
     "data": Group("The text and its tokenizer", sort_key=3),
+    "labels": Group("The labelled texts", sort_key=3),
+    "rows": Group("The instructions and their answers", sort_key=3),
     "model": Group("The model's shape (otherwise chosen for you)", sort_key=4),
     "train": Group("The training loop", sort_key=5),
     "optim": Group("The optimizer", sort_key=6),
@@ -38,7 +40,17 @@ EVERYDAY = frozenset({"seed", "threads", "device"})
 FLAG_NAMES = {"from_run": "from"}
 """Python keywords that cannot be spelled like their flag (`from` is a word of the language)."""
 
-PLACEHOLDERS = {"out": "DIR", "resume": "RUN", "from_run": "RUN", "config": "FILE", "val": "FILE", "device": "DEVICE"}
+PLACEHOLDERS = {
+    "out": "DIR",
+    "data": "FILE",
+    "test": "FILE",
+    "labels": "FILE",
+    "resume": "RUN",
+    "from_run": "RUN",
+    "config": "FILE",
+    "val": "FILE",
+    "device": "DEVICE",
+}
 
 
 STDIN_MARK = "\0stdin"

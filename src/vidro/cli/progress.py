@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vidro.api.progress import LineProgress, describe_plan, describe_start, memory, speed
+from vidro.api.progress import LineProgress, describe_look, describe_plan, describe_start, memory, speed
 from vidro.api.words import human_count, human_time, visible
 
 if TYPE_CHECKING:
@@ -195,11 +195,11 @@ class LiveProgress:
     def _losses(self, train: Event) -> Text:
         from rich.text import Text
 
-        text = Text.assemble((f"{train['loss_nats']:.3f}", "bold"), " nats/token in training")
         look = self._last.get("eval")
+        unit = "text" if look is not None and "accuracy" in look else "token"
+        text = Text.assemble((f"{train['loss_nats']:.3f}", "bold"), f" nats/{unit} in training")
         if look is not None:
-            text.append(f", {look['nats_per_token']:.3f}", style="bold")
-            text.append(f" on the validation text ({look['bits_per_byte']:.3f} bits/byte)  ")
+            text.append(f"; validation: {describe_look(look)}  ")
             text.append(sparkline(self._val[-20:]), style="green")
         return text
 
@@ -260,6 +260,10 @@ def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
         f"{end['steps']:,} steps, {human_count(end['tokens'])} tokens, {epochs(end['epochs'])}, "
         f"{human_time(60 * end['minutes'])}."
     )
+    if "test" in end:
+        return [*lines, *class_lines(end, path)]
+    if "answers" in end:
+        return [*lines, *answer_lines(end, path)]
     lines.append(
         f"On the validation text: {end['val_nats_per_token']:.3f} nats per token, {end['val_bits_per_byte']:.3f} bits "
         f"per byte, perplexity {human_perplexity(end['val_perplexity'])} (the model of step {end['best_step']:,})."
@@ -276,3 +280,35 @@ def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
     if picture.is_file():
         lines.append(f"Its curve: {picture}")
     return [*lines, f"Now: vidro chat {path}", ""]
+
+
+def class_lines(end: Event, path: Path) -> list[str]:
+    """Of a classifier: its scores on the test texts beside those of a bag of words and of the most frequent class."""
+    from vidro.evals.accuracy import accuracy_table, confusion_table, scores_of
+
+    scores, difference = scores_of(end["test"]), end["over_bag_of_words"]
+    lines = ["", *accuracy_table(scores), "", *confusion_table(scores), ""]
+    words, usual = (f"{end[name]['accuracy']:.1%}" for name in ("bag_of_words", "majority"))
+    points, low, high = (f"{100 * difference[name]:+.1f}" for name in ("difference", "low", "high"))
+    lines.append(f"On the same texts: a bag of words {words}, always the most frequent class {usual}.")
+    lines.append(f"Over the bag of words: {points} points (95 %: {low} to {high}).")
+    if (picture := path / "plots" / "confusion.png").is_file():
+        lines.append(f"The confusion matrix: {picture}")
+    return [*lines, f'Now: vidro predict {path} "a text"', ""]
+
+
+def answer_lines(end: Event, path: Path) -> list[str]:
+    """Of a model that answers: how right it is on the test rows, with three examples."""
+    from vidro.evals.answers import AnswerScores, read_answers
+
+    rows = read_answers(path / "responses.jsonl")
+    lines = ["", *AnswerScores.from_json(end["answers"]).lines(), ""]
+    for row in [rows[number * len(rows) // 3] for number in range(min(3, len(rows)))]:
+        asked = visible(" ".join(f"{row.instruction} {row.input}".split()))
+        lines += [
+            f"  asked     {asked}",
+            f"  expected  {visible(row.expected)}",
+            f"  answered  {visible(row.answer)}",
+            "",
+        ]
+    return [*lines, f"All answers: {path / 'responses.jsonl'}", f"Now: vidro chat {path}", ""]

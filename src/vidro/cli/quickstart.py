@@ -76,7 +76,7 @@ def quickstart(
             from vidro.cli.chat import talk
 
             heading("Chat", "It continues whatever you type. Ctrl-D leaves.")
-            talk(run, {})
+            talk([run], {})
     return exit_code(result)
 
 

@@ -89,9 +89,14 @@ class ModelConfig(Settings):
     rope_scaling: RopeScaling | None = setting(None, "Llama 3's stretched rotary wavelengths.")  # noqa: RUF009
     tie_embeddings: bool = setting(False, "Use the token embedding as the output head too.")
     dropout: float = setting(0.0, "Share of activations dropped while training.", ge=0, le=0.95)
+    labels: tuple[str, ...] = setting((), "Names of a classifier's classes; none: a language model.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.labels and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
+            raise UsageError(f"{', '.join(self.labels)}: a classifier needs two or more classes", where="labels")
+        if self.labels and self.tie_embeddings:
+            raise UsageError("a classifier's head is not the embedding", where="tie-embeddings")
         if self.n_heads % self.n_kv_heads:
             raise UsageError(
                 f"{self.n_heads} heads cannot share {self.n_kv_heads} key/value heads evenly",
@@ -170,17 +175,11 @@ class OptimOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(Settings):
-    """The loop: batches, precision, how often it looks, saves and stops."""
+class LoopOptions(Settings):
+    """What every kind of training lets one choose: seeds, precision, how often it looks, saves and stops."""
 
-    batch_tokens: int | None = setting(None, "Tokens per optimizer step.", ge=1, unit="tokens")
     micro_batch: int | None = setting(None, "Sequences computed at once; the rest is accumulated.", ge=1)
     seed: int = setting(1337, "Same seed, text and settings: same model.", ge=0)
-    init: str = setting(
-        "family",
-        "First weights: as the family does it, or pytorch (what PyTorch's layers do by themselves, as in many books).",
-        choices=("family", "pytorch"),
-    )
     threads: int | None = setting(None, "CPU threads.", ge=1)
     device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: str = setting(
@@ -188,16 +187,28 @@ class TrainOptions(Settings):
         "auto (bf16 on GPUs that have it, else fp32), fp32, bf16 or fp16.",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
-    compile: bool = setting(False, "Compile the model with torch.compile (needs a C++ compiler).")
     evals: int = setting(20, "How many times the validation loss is looked at.", ge=1)
-    sample_prompts: tuple[str, ...] = setting((), "Prompts continued while training; repeat the flag for more.")
-    sample_tokens: int = setting(48, "Tokens per sample while training.", ge=1, unit="tokens")
     checkpoint_every: float = setting(60.0, "Seconds between checkpoints.", gt=0, unit="s")
     checkpoint_steps: int | None = setting(None, "Steps between checkpoints, instead of seconds.", ge=1, unit="steps")
     keep: int = setting(2, "Newest checkpoints kept, beside the best and the one before the decay.", ge=1)
     patience: int | None = setting(
         None, "Stop when the validation loss has not improved for this many looks; 0 never stops early.", ge=0
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(LoopOptions):
+    """The loop of pretraining: what every loop has, its batches, first weights and samples."""
+
+    batch_tokens: int | None = setting(None, "Tokens per optimizer step.", ge=1, unit="tokens")
+    init: str = setting(
+        "family",
+        "First weights: as the family does it, or pytorch (what PyTorch's layers do by themselves, as in many books).",
+        choices=("family", "pytorch"),
+    )
+    compile: bool = setting(False, "Compile the model with torch.compile (needs a C++ compiler).")
+    sample_prompts: tuple[str, ...] = setting((), "Prompts continued while training; repeat the flag for more.")
+    sample_tokens: int = setting(48, "Tokens per sample while training.", ge=1, unit="tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +220,84 @@ class PretrainOptions(Settings):
     budget: BudgetOptions = BudgetOptions()
     optim: OptimOptions = OptimOptions()
     train: TrainOptions = TrainOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(Settings):
+    """How a table of labelled texts is read."""
+
+    text_column: str | None = setting(None, "The column with the text; otherwise guessed and said.")
+    label_column: str | None = setting(None, "The column with the label; otherwise guessed and said.")
+    skip_empty: bool = setting(False, "Leave out and count rows without text, instead of stopping.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions(TableOptions):
+    """Which labelled texts, and how they are divided and weighed."""
+
+    data: str | None = setting(None, "The labelled texts: CSV, TSV or JSONL.")
+    val_share: float = setting(0.1, "Share of the texts to check with while training.", gt=0, le=0.5)
+    test_share: float = setting(0.2, "Share of the texts to score with at the end.", gt=0, le=0.5)
+    test: str | None = setting(None, "Labelled texts of their own to score with at the end, instead of a share.")
+    balance: str = setting(
+        "none",
+        "none, undersample (as many texts of each class as of the rarest) or weights (rare classes count more).",
+        choices=("none", "undersample", "weights"),
+    )
+    keep_duplicates: bool = setting(False, "Keep texts that stand in the data more than once.")
+    max_tokens: int | None = setting(None, "Cut longer texts to this many tokens (counted).", ge=1, unit="tokens")
+    book: bool = setting(
+        False, "As in the book: plain random split, all texts padded to one length, the last place read, pads included."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(LoopOptions):
+    """The loop of fine-tuning: what every loop has, rows a step, and which part of the model learns."""
+
+    batch_rows: int = setting(16, "Rows per optimizer step.", ge=1)
+    trainable: str | None = setting(None, "Which part learns: all, head or last-blocks=N.")
+    dropout: float | None = setting(None, "Share of activations dropped while training.", ge=0, le=0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions(Settings):
+    """All that `vidro finetune classify` accepts beside the run and where to put the new one."""
+
+    labels: LabelOptions = LabelOptions()
+    budget: BudgetOptions = BudgetOptions()
+    optim: OptimOptions = OptimOptions()
+    train: TuneOptions = TuneOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructionOptions(Settings):
+    """Which instructions with answers, how they are framed, and what of them is learned."""
+
+    data: str | None = setting(None, "Instructions with answers: JSON or JSONL (Alpaca, messages, ShareGPT, pairs).")
+    style: str | None = setting(
+        None, "How they are framed: alpaca, phi3, phi3-chat, chatml, llama3 or jinja:FILE; otherwise chosen and said."
+    )
+    learn_prompt: bool = setting(False, "Learn the prompts too, not only the answers (the book's first way).")
+    too_long: str = setting(
+        "drop", "Rows longer than the context: drop them or cut them (counted).", choices=("drop", "cut")
+    )
+    val_share: float = setting(0.05, "Share of the rows to check with while training.", gt=0, le=0.5)
+    test_share: float = setting(0.1, "Share of the rows to score with at the end.", gt=0, le=0.5)
+    test: str | None = setting(None, "Rows of their own to score with at the end, instead of a share.")
+    test_rows: int = setting(500, "Answer at most this many of the rows to score with (evenly spaced).", ge=1)
+    answer_tokens: int = setting(256, "Longest answer when scoring.", ge=1, unit="tokens")
+    skip_empty: bool = setting(False, "Leave out and count rows without an answer, instead of stopping.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructOptions(Settings):
+    """All that `vidro finetune instruct` accepts beside the run and where to put the new one."""
+
+    rows: InstructionOptions = InstructionOptions()
+    budget: BudgetOptions = BudgetOptions()
+    optim: OptimOptions = OptimOptions()
+    train: TuneOptions = TuneOptions()
 
 
 @dataclass(frozen=True, kw_only=True)

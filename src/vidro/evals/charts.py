@@ -46,7 +46,8 @@ ACROSS = ((0.99, "right"), (0.02, "left"), (0.5, "center"), (0.7, "center"), (0.
 
 def loss_chart(run: Curves) -> Figure:
     """Training and validation loss in nats per token, with what knowing nothing costs and where overfitting starts."""
-    figure, (axes,) = frame(run, "Loss: how surprised the model is by the next token", "nats per token")
+    what, unit = ("right class", "nats per text") if run.accuracy else ("next token", "nats per token")
+    figure, (axes,) = frame(run, f"Loss: how surprised the model is by the {what}", unit)
     means = _draw_losses(axes, run)
     inside, above = _levels(run)
     for _, height, dash in inside:
@@ -90,6 +91,30 @@ def perplexity_chart(run: Curves) -> Figure:
         words = f"lowest validation: {math.exp(min(run.best[1], BIGGEST_EXPONENT)):,.4g}"
         bits = f"\n{run.val_bits.y.min():.3f} bits per byte" if run.val_bits else ""
         _point_at(axes, _labeller(axes, run.train, run.val), run.best, words + bits)
+    return figure
+
+
+def accuracy_chart(run: Curves) -> Figure:
+    """The share of validation texts that a classifier gets right, and what always the same class would."""
+    figure, (axes,) = frame(run, "Accuracy: how many validation texts get their own class", "% right")
+    line = Line(run.accuracy.x, 100 * run.accuracy.y)
+    axes.plot(
+        line.x, line.y, color=ORANGE, linewidth=2.2, linestyle="--", marker="o", markersize=6, markeredgecolor="white",
+        label="validation", zorder=3,
+    )  # fmt: skip
+    usual = run.facts.get("majority_frac")
+    heights = line.y if usual is None else np.append(line.y, 100 * usual)
+    room = max(1.0, 0.12 * float(np.ptp(heights)))
+    axes.set_ylim(max(0.0, float(heights.min()) - room), min(100.0, float(heights.max()) + room) + 0.2 * room)
+    if usual is not None:
+        axes.axhline(100 * usual, color=GREY, linewidth=1.4, linestyle="--", zorder=1)
+    settle(figure)
+    labels = _labeller(axes, line)
+    if usual is not None:
+        labels.avoid_line(axes.get_xlim(), (100 * usual, 100 * usual))
+        labels.put(f"always the same class: {100 * usual:.1f} %", _along(axes, 100 * usual), fontsize=WORDS, color=DARK)
+    best = int(np.argmax(line.y))
+    _point_at(axes, labels, (float(line.x[best]), float(line.y[best])), f"highest: {line.y[best]:.1f} %")
     return figure
 
 
@@ -193,7 +218,10 @@ def _levels(run: Curves) -> tuple[list[Level], list[Level]]:
     """
     levels: list[Level] = []
     vocab_size, unigram = run.facts.get("vocab_size"), run.facts.get("unigram_nats_per_token")
-    if vocab_size is not None:
+    if run.accuracy:
+        n = len(run.facts.get("labels", ()))
+        levels += [(f"knows nothing: ln {n} = {math.log(n):.2f}", math.log(n), "--")] if n else []
+    elif vocab_size is not None:
         height = math.log(vocab_size)
         levels.append((f"knows nothing: ln {vocab_size} = {height:.2f}", height, "--"))
     if unigram is not None:

@@ -55,6 +55,7 @@ class Curves:
     val: Line
     full: Line
     val_bits: Line
+    accuracy: Line
     lr: Line
     speed: Line
     peak: Line
@@ -90,7 +91,8 @@ def curves(events: Sequence[Event], *, name: str) -> Curves:
         train=_line(train, "loss_nats"),
         val=_line(val, "nats_per_token"),
         full=_line([event for event in looks if event["full"]], "nats_per_token"),
-        val_bits=_line(val, "bits_per_byte"),
+        val_bits=_line([event for event in val if "bits_per_byte" in event], "bits_per_byte"),
+        accuracy=_line([event for event in val if "accuracy" in event], "accuracy"),
         lr=_learning_rates(train, tokens_per_step),
         speed=_line(train, "tokens_per_s"),
         peak=_line([event for event in train if event["peak_frac"] is not None], "peak_frac"),

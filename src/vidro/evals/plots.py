@@ -19,12 +19,27 @@ from matplotlib.figure import Figure
 from vidro.core.errors import RunError, UsageError
 from vidro.core.events import read_events
 from vidro.core.files import atomic_path
-from vidro.evals.charts import comparison_chart, learning_rate_chart, loss_chart, perplexity_chart, speed_chart
+from vidro.evals.charts import (
+    accuracy_chart,
+    comparison_chart,
+    learning_rate_chart,
+    loss_chart,
+    perplexity_chart,
+    speed_chart,
+)
 from vidro.evals.curves import Curves, curves
 
 CHARTS: dict[str, Callable[[Curves], Figure]] = {
     "loss": loss_chart,
     "perplexity": perplexity_chart,
+    "learning-rate": learning_rate_chart,
+    "speed": speed_chart,
+}
+
+
+CLASSIFIER_CHARTS: dict[str, Callable[[Curves], Figure]] = {
+    "loss": loss_chart,
+    "accuracy": accuracy_chart,
     "learning-rate": learning_rate_chart,
     "speed": speed_chart,
 }
@@ -38,7 +53,7 @@ def plot_run(run_dir: Path) -> list[Path]:
     run = read_curves(run_dir)
     written: list[Path] = []
     with plain_style():
-        for name, chart in CHARTS.items():
+        for name, chart in (CLASSIFIER_CHARTS if run.accuracy else CHARTS).items():
             written += save_figure(chart(run), run_dir / "plots" / name)
     return written
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from vidro.config.schema import SamplingOptions
 from vidro.core.errors import TokenizerError, UsageError
-from vidro.infer.commands import Change, Do, help_text, parse_line
+from vidro.core.files import write_json_atomic
+from vidro.infer.answering import Turns
+from vidro.infer.commands import Change, Do, Tell, help_text, parse_line
 from vidro.infer.decode import check_prompt
 from vidro.infer.reading import unknown_words, unknown_words_line
 from vidro.infer.session import Piece, Session
@@ -110,6 +113,8 @@ class Chat:
             return Response([self.change(action)])
         if isinstance(action, Do):
             return self._do(action)
+        if isinstance(action, Tell):
+            return Response([self.begin_with(action.text) if action.what == "system" else self.save(Path(action.text))])
         remark = None
         if self.known_words is not None:
             remark = unknown_words_line(unknown_words(action.text, self.known_words))
@@ -146,6 +151,30 @@ class Chat:
         """Forget the conversation; settings stay. A message."""
         self.turns, self._said_full = [], False
         return "Forgotten. The next words begin a new text."
+
+    def begin_with(self, system: str) -> str:
+        """Say `system` before the first turn from now on; the conversation begins anew. A message.
+
+        Raises UsageError where the model was not taught to answer.
+        """
+        if not isinstance(self.style, Turns):
+            raise UsageError("this model continues texts; it was not taught to be told how", where="/system")
+        self.style.system = system
+        self.reset()
+        return "It is said first from here on; the conversation begins anew."
+
+    def save(self, path: Path) -> str:
+        """Write the conversation to a new file, as messages; a message. Raises UsageError and StorageError."""
+        if not self.turns:
+            raise UsageError("nothing was said yet", where="/save")
+        if path.exists():
+            raise UsageError("this file exists already", where=path, hint="Choose another name.")
+        system = self.style.system if isinstance(self.style, Turns) else None
+        messages = [] if system is None else [{"role": "system", "content": system}]
+        for turn in self.turns:
+            messages += [{"role": "user", "content": turn.words}, {"role": "assistant", "content": turn.reply}]
+        write_json_atomic(path, [{"messages": messages}])
+        return f"Written to {path}."
 
     def change(self, change: Change) -> str:
         """Set a sampling option; a message. Raises UsageError when the value is out of range or contradicts another."""

@@ -17,6 +17,8 @@ HELP = {
     "/seed N": "start the dice at N: the same seed and words give the same answer",
     "/temperature X": "below 1 bolder about the likely, above 1 more random; 0 always takes the most probable",
     "/top-k N": "choose among the N most probable tokens only; /top-k off lifts it",
+    "/system TEXT": "say before everything how to answer (models that were taught to answer); begins anew",
+    "/save FILE": "write the conversation down as JSON, in the form that finetune instruct reads",
     "/help": "this list",
     "/quit": "leave",
 }
@@ -44,7 +46,15 @@ class Change:
     value: Any
 
 
-Action = Say | Do | Change
+@dataclass(frozen=True)
+class Tell:
+    """A command with a text."""
+
+    what: Literal["system", "save"]
+    text: str
+
+
+Action = Say | Do | Change | Tell
 
 _PLAIN = ("retry", "undo", "reset", "help", "quit")
 _NUMBERS: dict[str, tuple[Literal["seed", "temperature", "top_k"], type]] = {
@@ -74,8 +84,13 @@ def parse_line(line: str) -> Action:
         if value:
             raise UsageError(f"/{name} takes no value", where=line.strip())
         return Do(name)
+    if name == "system" or name == "save":
+        if not value:
+            missing = "a text" if name == "system" else "a file"
+            raise UsageError(f"{missing} is missing", where=f"/{name}", hint=_example(name))
+        return Tell(name, value)
     if name not in _NUMBERS:
-        known = [f"/{each}" for each in (*_PLAIN, *_NUMBERS)]
+        known = [f"/{each}" for each in (*_PLAIN, *_NUMBERS, "system", "save")]
         raise UsageError("there is no such command", where=f"/{name}", hint=did_you_mean(f"/{name}", known))
     option, kind = _NUMBERS[name]
     if option == "top_k" and value.lower() == "off":
@@ -95,6 +110,5 @@ def help_text() -> str:
 
 
 def _example(name: str) -> str:
-    return {"seed": "For example /seed 7.", "temperature": "For example /temperature 0.8."}.get(
-        name, "For example /top-k 40, or /top-k off."
-    )
+    examples = {"seed": "7", "temperature": "0.8", "system": "Answer in one word.", "save": "talk.json"}
+    return f"For example /{name} {examples[name]}." if name in examples else "For example /top-k 40, or /top-k off."

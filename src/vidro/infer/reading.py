@@ -32,7 +32,19 @@ def opening_line(texts: Sequence[tuple[str, int]]) -> str:
 def texts_read(*records: Mapping[str, Any]) -> list[tuple[str, int]]:
     """(name, bytes) of what these runs were trained on, from their ``vidro.json``, the first parent first."""
     found = [record["data"] for record in records if record.get("data") is not None]
-    return [(data["name"], data["train_bytes"]) for data in found]
+    return [(data["name"], data["train_bytes"]) for data in found if "train_bytes" in data]
+
+
+def taught_line(record: Mapping[str, Any]) -> str:
+    """How a chat with a model opens that was taught to answer: on what, in which style.
+
+    >>> taught_line({"data": {"name": "tasks.json", "n_train": 3798}, "prompt_style": "chatml"})
+    'Then it learned to answer from 3,798 rows of tasks.json (style chatml).'
+    """
+    data = record["data"]
+    return (
+        f"Then it learned to answer from {data['n_train']:,} rows of {data['name']} (style {record['prompt_style']})."
+    )
 
 
 def introduction(texts: Sequence[tuple[str, int]], prompts: Sequence[str]) -> str:

@@ -94,7 +94,8 @@ class Session:
     """A model and its tokenizer, ready to write.
 
     `device`: where to compute, if not where the model is. `special`: names of special tokens that this model was
-    taught to write. `draw_seed` and `clock` (seconds) are replaced in tests.
+    taught to write. `end`: the special token with which it was taught to end an answer, if it is another than
+    `<|endoftext|>`, which is not chosen then. `draw_seed` and `clock` (seconds) are replaced in tests.
     Raises TokenizerError when the tokenizer has ids that the model lacks.
     """
 
@@ -105,9 +106,13 @@ class Session:
         device: torch.device | None = None,
         *,
         special: Collection[str] = (),
+        end: str | None = None,
         draw_seed: Callable[[], int] = fresh_seed,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        if model.config.labels:
+            hint = "Ask it for a class: vidro predict RUN TEXT."
+            raise UsageError("this run is a classifier; it writes no text", hint=hint)
         if tokenizer.vocab_size > model.config.vocab_size:
             raise TokenizerError(
                 f"the tokenizer has {tokenizer.vocab_size:,} tokens and the model only {model.config.vocab_size:,}",
@@ -118,7 +123,8 @@ class Session:
         self.context_length = model.config.context_length
         self.draw_seed, self.clock = draw_seed, clock
         said = {number for name, number in tokenizer.special_ids.items() if name in (UNK, *special)}
-        unsaid = set(tokenizer.special_ids.values()) - said - {tokenizer.eot_id}
+        self.end_id = tokenizer.eot_id if end is None else tokenizer.special_ids[end]
+        unsaid = set(tokenizer.special_ids.values()) - said - {self.end_id}
         self.forbidden = [*sorted(unsaid), *range(tokenizer.vocab_size, model.config.vocab_size)]
 
     def encode(self, prompt: str) -> list[int]:
@@ -145,7 +151,7 @@ class Session:
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Sequence[int]],
         options: SamplingOptions,
         *,
         n: int = 1,
@@ -179,7 +185,7 @@ class Session:
         """Move all texts on until each has ended; the texts that wait enter as slots become free."""
         need = max((len(writer.prompt_ids) + writer.options.max_tokens for writer in writers), default=1)
         decoder = Decoder(
-            self.model, slots=slots, eot_id=self.tokenizer.eot_id, capacity=enough(need, self.context_length),
+            self.model, slots=slots, eot_id=self.end_id, capacity=enough(need, self.context_length),
             forbidden=self.forbidden, top=top,
         )  # fmt: skip
         waiting = deque(enumerate(writers))

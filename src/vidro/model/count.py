@@ -47,7 +47,7 @@ def count(config: ModelConfig) -> Counts:
     biases = queries + 2 * keys + d + f + d if gpt2 else 0
     norms = 2 * (2 * d if gpt2 else d) + (2 * config.d_head if config.family == "qwen3" else 0)
     embedding = config.vocab_size * d + (config.context_length * d if gpt2 else 0)
-    head = config.vocab_size * d
+    head = (len(config.labels) or config.vocab_size) * d
     layers = config.n_layers * (attention + feedforward + biases + norms)
     parameters = embedding + layers + (2 * d if gpt2 else d) + (0 if config.tie_embeddings else head)
     multiplying = config.n_layers * (attention + feedforward) + head

@@ -22,14 +22,19 @@ IGNORE = -100
 
 
 def next_token_loss(
-    logits: Float[Tensor, "N V"], targets: Int[Tensor, "N"], ignore_index: int = IGNORE
+    logits: Float[Tensor, "N V"],
+    targets: Int[Tensor, "N"],
+    ignore_index: int = IGNORE,
+    *,
+    class_weights: Float[Tensor, "V"] | None = None,
 ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
     """Sum over counted tokens of -ln softmax(logits)[target], and how many were counted.
 
-    No counted token at all gives (0, 0), never NaN.
+    `class_weights` multiply the nats of each target (classifiers of rare classes). No counted token at all gives
+    (0, 0), never NaN.
     """
     precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    total = F.cross_entropy(precise, targets, ignore_index=ignore_index, reduction="sum")
+    total = F.cross_entropy(precise, targets, weight=class_weights, ignore_index=ignore_index, reduction="sum")
     return total, (targets != ignore_index).sum()
 
 
@@ -49,7 +54,10 @@ def lm_loss(
     if type(head).forward is not nn.Linear.forward or head.bias is not None:
         return next_token_loss(head(hidden), targets)  # a wrapped head keeps its own arithmetic
     chunk = default_chunk(head.weight) if chunk_tokens is None else chunk_tokens
-    count = (targets != IGNORE).sum()
+    counted = targets != IGNORE
+    count = counted.sum()
+    if int(count) < len(targets):  # prompts and padding cost nothing at the head
+        hidden, targets = hidden[counted], targets[counted]
     if torch.is_grad_enabled():
         total: Tensor = _HeadLoss.apply(hidden, head.weight, targets, chunk)  # pyright: ignore[reportAssignmentType]
         return total, count
@@ -77,23 +85,22 @@ class _HeadLoss(torch.autograd.Function):
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         total = torch.zeros((), device=hidden.device, dtype=precise)
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
-        grad_weight = torch.empty_like(weight, dtype=precise) if wants_weight else None
+        unset = torch.empty_like if len(hidden) else torch.zeros_like  # the first piece overwrites what is there
+        grad_weight = unset(weight, dtype=precise) if wants_weight else None
         with torch.autocast(kind, enabled=False):
             w = weight.to(low)
             for start in range(0, len(hidden), chunk):
                 piece = slice(start, start + chunk)
                 h, target = hidden[piece].to(low), targets[piece, None]
-                counted = target != IGNORE
-                target = target.masked_fill(~counted, 0)
                 log_p = torch.log_softmax(h @ w.T, dim=-1, dtype=precise)
-                total -= (log_p.gather(1, target) * counted).sum()
+                total -= log_p.gather(1, target).sum()
                 grad = log_p.exp_().scatter_add_(1, target, torch.full_like(target, -1.0, dtype=precise)).to(low)
-                if grad_hidden is not None:  # what is not counted leaves here, not in the far larger `grad`
-                    grad_hidden[piece] = (grad @ w).mul_(counted)
+                if grad_hidden is not None:
+                    grad_hidden[piece] = grad @ w
                 if grad_weight is not None and low == precise:
-                    grad_weight.addmm_(grad.T, h * counted, beta=float(start > 0))  # 0 at first: overwrites
+                    grad_weight.addmm_(grad.T, h, beta=float(start > 0))
                 elif grad_weight is not None:
-                    grad_weight.copy_(grad.T @ (h * counted) + (grad_weight if start > 0 else 0.0))
+                    grad_weight.copy_(grad.T @ h + (grad_weight if start > 0 else 0.0))
         ctx.gradients = [grad_hidden, grad_weight]
         ctx.weight_dtype = weight.dtype
         return total

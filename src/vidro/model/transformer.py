@@ -62,7 +62,10 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A language model of any of the three families. Built with the weights of `initialise(model, seed=0)`."""
+    """A language model of any of the three families, or with `config.labels` a classifier (`heads`).
+
+    Built with the weights of `initialise(model, seed=0)`.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class Transformer(nn.Module):
         self.position_embedding = Embedding(config.context_length, config.d_model) if learned else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.final_norm = make_norm(config, config.d_model)
-        self.head = Linear(config.d_model, config.vocab_size, bias=False)
+        self.head = Linear(config.d_model, len(config.labels) or config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.head.weight = self.token_embedding.weight
         self.cos: Tensor | None
@@ -91,7 +94,7 @@ class Transformer(nn.Module):
         positions: Int[Tensor, "B T"] | None = None,
         trace: Trace | None = None,
     ) -> Float[Tensor, "B T V"]:
-        """Logits of the token that follows each token.
+        """Logits of the token that follows each token; of a classifier, [B, T, classes], of the text up to there.
 
         With `cache`, the ids continue its rows: call `cache.advance` afterwards. `positions` replaces the places
         0, 1, 2 … (what may be looked at stays the same). Raises ModelError when the context is too short.

@@ -339,7 +339,7 @@ class Loop:
 
     def _compare(self, look: dict[str, float]) -> None:
         """Say which yardsticks this look is the first to pass."""
-        state, reached = self.state, look["bits_per_byte"]
+        state, reached = self.state, look.get("bits_per_byte", math.inf)  # labels have no bytes
         ahead = {name: bits for name, bits in self.settings.yardsticks.items() if name not in state.passed}
         new = {name: round(bits, 4) for name, bits in ahead.items() if reached < bits}
         if new:

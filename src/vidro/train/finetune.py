@@ -1,0 +1,386 @@
+"""Fine-tuning: a pretrained model learns a task from rows. What all kinds share: the place, the loop, the end.
+
+    run + rows ─ job (model, task, how it ends) ─ loop ─ scores ─ record, plots
+
+A kind (`classify`, `instruct`) makes a `Job` and hands it in; the loop, its checkpoints, its landing on Ctrl-C and its
+exact resume are those of pretraining. Here a step is some rows, an epoch all of them in an order that seed and epoch
+decide. Read before: `loop`. Read next: `classify`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from vidro.checkpoint.huggingface import read_model, write_model
+from vidro.checkpoint.run import OpenedRun, check_place, create_run, lock_run, safe_stem, versions
+from vidro.checkpoint.training_state import Checkpoint, drop_after
+from vidro.config.load import from_dict, read_toml, to_dict, to_toml
+from vidro.config.schema import BudgetOptions, ClassifyOptions, InstructOptions, OptimOptions
+from vidro.core.errors import RunError, UsageError
+from vidro.core.events import EventStream, JsonlSink
+from vidro.core.files import sha256_file, write_text_atomic
+from vidro.evals.plots import plot_run
+from vidro.model.count import count
+from vidro.model.device import autocast, choose_device, choose_precision
+from vidro.model.transformer import Transformer
+from vidro.text.tokenizer import Tokenizer
+from vidro.train.assemble import FORMAT_VERSION, make_ready, speed_facts
+from vidro.train.conclude import STATUS
+from vidro.train.continuing import checkpoint_to_continue
+from vidro.train.defaults import optimizer_settings
+from vidro.train.keeper import RunKeeper
+from vidro.train.loop import Budget, Loop, LoopSettings, LoopState, Task
+from vidro.train.machine import MatmulPeak, denormals_are_flushed, memory_peak_bytes, settled
+from vidro.train.optim import Optimizer
+from vidro.train.pretrain import PretrainResult, Surroundings
+from vidro.train.schedule import Schedule
+from vidro.train.step import LossScaler, StepSettings
+from vidro.train.stop import StopSignal
+
+CLOSING_S = 3.0  # of a budget in minutes: for drawing and writing at the end
+
+TuneSettings = ClassifyOptions | InstructOptions
+
+
+class RowTask(Task, Protocol):
+    """A task whose batches are rows of a table."""
+
+    @property
+    def n_rows(self) -> int: ...
+    @property
+    def row_tokens(self) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One kind of fine-tuning, ready for the loop.
+
+    `finish` scores the model that is kept and may write files into the run's folder; its dict becomes the results.
+    `facts` are what a resume must find unchanged, `files` small texts that belong into the run's folder.
+    """
+
+    kind: str
+    options: TuneSettings
+    model: Transformer
+    tokenizer: Tokenizer
+    task: RowTask
+    record: dict[str, Any]
+    start: dict[str, Any]
+    facts: dict[str, Any]
+    finish: Callable[[Transformer, Path, EventStream], dict[str, Any]]
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneFacts:
+    """What a resume must know beside the settings; travels inside every checkpoint."""
+
+    kind: str
+    parent: str | None
+    training_s: float | None
+    threads: int
+    data: dict[str, Any]
+
+
+MakeJob = Callable[[TuneSettings, OpenedRun | None, Checkpoint | None, Path], Job]
+"""(options, the parent of a new run or None, the checkpoint of one that goes on or None, its folder) → the job."""
+
+
+def finetune(
+    make_job: MakeJob,
+    options: TuneSettings,
+    parent: OpenedRun,
+    *,
+    stem: str,
+    around: Surroundings,
+    out: Path | None = None,
+    runs_dir: Path = Path("runs"),
+    overwrite: bool = False,
+) -> PretrainResult:
+    """Make a new run from `parent`'s model. Raises VidroError for what is wrong, before training begins."""
+    if out is not None:
+        check_place(out, overwrite=overwrite)
+    with settled(options.train.threads) as threads:  # before the first tensor: threads inherit what they find
+        torch.manual_seed(options.train.seed)
+        job = make_job(options, parent, None, parent.path)
+        path = create_run(runs_dir, safe_stem(stem), out=out, overwrite=overwrite)
+        with lock_run(path):
+            facts = TuneFacts(
+                kind=job.kind, parent=str(parent.path.resolve()), training_s=None, threads=threads, data=job.facts
+            )
+            write_text_atomic(path / "run.toml", settings_text(job))
+            return _train(path, job, facts, around=around)
+
+
+def resume(make_job: MakeJob, schema: type[TuneSettings], path: Path, *, around: Surroundings) -> PretrainResult:
+    """Go on with a stopped run from its newest whole checkpoint, bit for bit."""
+    if not (path / "run.toml").is_file():
+        raise RunError("there is no run to go on with", where=path, hint="Start it with vidro finetune.")
+    options = from_dict(schema, read_toml(path / "run.toml"), where=path / "run.toml")
+    with lock_run(path):
+        checkpoint, notes = checkpoint_to_continue(path, more=False)
+        facts = TuneFacts(**checkpoint.state["facts"])
+        drop_after(path / "checkpoints", checkpoint.state["loop"]["step"])
+        with settled(facts.threads):
+            job = make_job(options, None, checkpoint, path)
+            for name, then in facts.data.items():
+                if job.facts[name] != then:
+                    hint = "Put it back as it was, or start a new run."
+                    raise RunError(f"{name} has changed since this run began", where=path, hint=hint)
+            job = replace(job, notes=(*notes, *job.notes))
+            return _train(path, job, facts, around=around, checkpoint=checkpoint)
+
+
+def settings_text(job: Job) -> str:
+    """All settings, resolved; the file can be given to --config."""
+    return f"# vidro finetune: a {job.kind}, every setting resolved\n{to_toml(to_dict(job.options))}"
+
+
+def _train(
+    path: Path, job: Job, facts: TuneFacts, *, around: Surroundings, checkpoint: Checkpoint | None = None
+) -> PretrainResult:
+    sink, samples = JsonlSink(path / "metrics.jsonl"), JsonlSink(path / "samples.jsonl")
+
+    def to_samples(event: dict[str, Any]) -> None:
+        if event["event"] in ("sample", "resumed"):
+            samples(event)
+
+    events = EventStream([sink, to_samples, *around.sinks], clock=around.clock)
+    try:
+        with StopSignal(around.on_landing) as stop:
+            if checkpoint is None:
+                write_model(path, job.model, job.tokenizer)
+                for name, text in job.files.items():
+                    write_text_atomic(path / name, text)
+            loop, facts, keeper = assemble(path, job, facts, events=events, around=around, stop=stop, at=checkpoint)
+            before_s = loop.state.elapsed_s
+            announce(path, job, loop, events, resumed=checkpoint is not None)
+            state = loop.run()
+            results = conclude(path, job, loop, keeper, state, around=around, before_s=before_s)
+    finally:
+        sink.close()
+        samples.close()
+    assert state.reason is not None
+    signum = stop.signum if state.reason == "landed" else None
+    return PretrainResult(path=path, reason=state.reason, signum=signum, results=results)
+
+
+def assemble(
+    path: Path,
+    job: Job,
+    facts: TuneFacts,
+    *,
+    events: EventStream,
+    around: Surroundings,
+    stop: StopSignal,
+    at: Checkpoint | None,
+) -> tuple[Loop, TuneFacts, RunKeeper]:
+    """The loop with everything in place, fresh or restored."""
+    options = job.options
+    device = choose_device(options.train.device)
+    precision = choose_precision(options.train.precision, device)
+    make_ready(job.model, device, compiled=False)
+    keeper = RunKeeper(
+        path=path,
+        model=job.model,
+        tokenizer=job.tokenizer,
+        optimizer=Optimizer(job.model, optimizer_settings(options.optim, job.model.config)),
+        events=events,
+        keep=options.train.keep,
+        record={
+            "kind": job.kind,
+            "parent": facts.parent,
+            "prompt_style": None,  # of a kind that has one, below
+            "tokenizer": {
+                "kind": job.tokenizer.kind,
+                "vocab_size": job.tokenizer.vocab_size,
+                "fingerprint": job.tokenizer.fingerprint,
+            },
+            "model": {
+                "family": job.model.config.family,
+                "n_parameters": count(job.model.config).n_parameters,
+                "context_length": job.model.config.context_length,
+            },
+            "versions": versions(),
+            **job.record,
+        },
+    )
+    state = LoopState(scaler=LossScaler() if precision.scaled else None)
+    if at is not None:
+        state = keeper.restore(at)
+    elif options.budget.minutes is not None:
+        facts = replace(facts, training_s=seconds_to_train(job, options.budget.minutes, around))
+    keeper.facts = asdict(facts)
+    step_tokens = max(1, round(options.train.batch_rows * job.task.row_tokens))
+    epoch_tokens = max(1, round(job.task.n_rows * job.task.row_tokens))
+    loop = Loop(
+        model=job.model,
+        optimizer=keeper.optimizer,
+        task=job.task,
+        keeper=keeper,
+        settings=LoopSettings(
+            budget=Budget(steps=budget_steps(options.budget, job), seconds=facts.training_s),
+            schedule=Schedule(
+                kind=options.optim.schedule,
+                warmup=options.optim.warmup,
+                decay=options.optim.decay,
+                final=options.optim.final_lr,
+            ),
+            step=StepSettings(
+                micro_batch=options.train.micro_batch or options.train.batch_rows,
+                clip=options.optim.clip,
+                autocast=lambda: autocast(device, precision),
+            ),
+            lr=keeper.optimizer.adamw.settings.lr,
+            tokens_per_step=step_tokens,
+            tokens_per_epoch=epoch_tokens,
+            looks=options.train.evals,
+            sample_looks=min(options.train.evals, 5),
+            checkpoint_every_s=options.train.checkpoint_every,
+            checkpoint_every_steps=options.train.checkpoint_steps,
+            patience=options.train.patience,
+            muon=options.optim.optimizer == "muon",
+            dropout=job.model.config.dropout,
+        ),
+        state=state,
+        events=events,
+        clock=around.clock,
+        stop=stop,
+        facts=speed_facts(job.model.config, MatmulPeak(device, precision.dtype)),
+    )
+    return loop, facts, keeper
+
+
+def budget_steps(budget: BudgetOptions, job: Job) -> int | None:
+    """Steps of a budget that is not in minutes."""
+    per_epoch = math.ceil(job.task.n_rows / job.options.train.batch_rows)
+    if budget.steps is not None:
+        return budget.steps
+    if budget.epochs is not None:
+        return max(1, math.ceil(budget.epochs * per_epoch))
+    if budget.tokens is not None:
+        return max(1, math.ceil(budget.tokens / (job.options.train.batch_rows * job.task.row_tokens)))
+    return None
+
+
+def seconds_to_train(job: Job, minutes: float, around: Surroundings) -> float:
+    """What a budget in minutes leaves for steps: without what is used already and what the end will cost."""
+    before = around.clock()
+    job.task.evaluate(job.model)
+    look_s = around.clock() - before
+    left = 60 * minutes - (around.clock() - around.started_s) - 3 * look_s - CLOSING_S
+    if left < 1.0:
+        raise UsageError(f"{minutes:g} minutes are too short", where="minutes", hint="Reading and scoring take longer.")
+    return left
+
+
+def lasting(file: str | None) -> str | None:
+    """The file as a resume from another folder can find it."""
+    return None if file is None else str(Path(file).resolve())
+
+
+def checksums(*files: str | None) -> dict[str, str]:
+    """SHA-256 of each file that is named."""
+    return {file: sha256_file(Path(file)) for file in files if file is not None}
+
+
+def with_budget(budget: BudgetOptions, *, epochs: float) -> BudgetOptions:
+    """The budget that was said, or so many epochs. Raises UsageError for two."""
+    said = [name for name, value in vars(budget).items() if value is not None]
+    if len(said) > 1:
+        raise UsageError(f"{' and '.join('--' + name for name in said)} are both budgets", hint="Say one of them.")
+    return budget if said else BudgetOptions(epochs=epochs)
+
+
+def resolved_rates(optim: OptimOptions, model: Transformer) -> OptimOptions:
+    """The optimizer's options with every gap filled, as ``run.toml`` keeps them."""
+    numbers = optimizer_settings(optim, model.config)
+    return replace(
+        optim,
+        lr=numbers.lr,
+        embedding_lr=numbers.embedding_lr,
+        muon_lr=numbers.muon_lr if numbers.kind == "muon" else None,
+        weight_decay=numbers.weight_decay,
+    )
+
+
+def announce(path: Path, job: Job, loop: Loop, events: EventStream, *, resumed: bool) -> None:
+    """The event that opens a run or its continuation, and what the user should know before it begins."""
+    config, train = job.model.config, job.options.train
+    learning = sum(parameter.numel() for parameter in job.model.parameters() if parameter.requires_grad)
+    if resumed:
+        events.emit("resumed", step=loop.state.step)
+    else:
+        events.emit(
+            "start",
+            step=0,
+            format_version=FORMAT_VERSION,
+            run=path.name,
+            kind=job.kind,
+            family=config.family,
+            n_parameters=count(config).n_parameters,
+            n_learning=learning,
+            vocab_size=config.vocab_size,
+            context_length=config.context_length,
+            batch_tokens=loop.settings.tokens_per_step,
+            batch_rows=train.batch_rows,
+            budget={name: value for name, value in vars(job.options.budget).items() if value is not None},
+            seed=train.seed,
+            threads=torch.get_num_threads(),
+            device=str(job.model.head.weight.device),
+            precision=choose_precision(train.precision, choose_device(train.device)).name,
+            flush_denormal=denormals_are_flushed(),
+            train_tokens=loop.settings.tokens_per_epoch,
+            versions=versions(),
+            **job.start,
+        )
+    for message in job.notes:
+        events.emit("note", step=loop.state.step, message=message)
+
+
+def conclude(
+    path: Path, job: Job, loop: Loop, keeper: RunKeeper, state: LoopState, *, around: Surroundings, before_s: float
+) -> dict[str, Any]:
+    """Score the model that is kept, write the record, draw the curves."""
+    assert state.reason is not None
+    model = job.model
+    if state.watch.best_step != state.step:
+        model = read_model(path, device=model.head.weight.device)
+    results = job.finish(model.eval(), path, loop.events)
+    seconds = around.clock() - around.started_s + before_s
+    tokens = state.step * loop.settings.tokens_per_step
+    results |= {
+        "elapsed_s": round(state.elapsed_s, 3),
+        "minutes": round(seconds / 60, 4),
+        "tokens": tokens,
+        "steps": state.step,
+        "epochs": round(tokens / loop.settings.tokens_per_epoch, 4),
+        "memory_peak_bytes": memory_peak_bytes(model.head.weight.device),
+    }
+    keeper.write(state, status=STATUS[state.reason], results=results)
+    reasons = {
+        "budget": "The budget is used up.",
+        "patience": f"Stopped early: no better validation loss for {state.watch.looks_since_best} looks.",
+        "landed": f"Landed as you asked; --resume {path} goes on exactly from before the landing.",
+    }
+    words = [reasons[state.reason]]
+    if state.watch.best_step != state.step:
+        words.append(f"The result is the model of step {state.watch.best_step}, the best on the validation rows.")
+    loop.events.emit(
+        "end",
+        step=state.step,
+        reason=state.reason,
+        best_step=state.watch.best_step,
+        message=" ".join(words),
+        **results,
+    )
+    if around.plots:
+        plot_run(path)
+    return results

@@ -1,0 +1,268 @@
+"""Instruction tuning: conversations in; a run that answers, and how right its answers to unseen questions are.
+
+    rows ─ style ─ ids and what is learned ─ loop (`finetune`) ─ answers to the test rows beside the base model's
+
+Only answers and the token that ends each are learned, unless prompts are asked for. Not here: forms of rows
+(`data/instructions`), framing (`text/styles`), padding and targets (`data/collate`), the measures (`evals/answers`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidro.checkpoint.huggingface import from_hf_config, read_model
+from vidro.checkpoint.run import OpenedRun, load_tokenizer
+from vidro.checkpoint.training_state import Checkpoint
+from vidro.config.schema import InstructionOptions, InstructOptions, SamplingOptions
+from vidro.core.errors import CheckpointError, UsageError
+from vidro.core.files import atomic_path, read_json, sha256_file
+from vidro.data.collate import Example, collate, fit_lengths, make_example
+from vidro.data.instructions import InstructionRow, InstructionTable, RowSplit, read_instructions, split_instructions
+from vidro.evals.answers import AnswerRow, score_answers
+from vidro.infer.answering import Answerer
+from vidro.infer.session import Generation
+from vidro.model.count import count
+from vidro.model.heads import choose_trainable
+from vidro.model.loss import lm_loss
+from vidro.model.modes import at_rest
+from vidro.model.transformer import Transformer
+from vidro.text.conversation import PromptStyle
+from vidro.text.styles import encode_segments, get_style, special_id, styles_for
+from vidro.text.tokenizer import Tokenizer
+from vidro.train.finetune import Job, TuneSettings, checksums, lasting, resolved_rates, with_budget
+from vidro.train.rows import RowOrder
+from vidro.train.step import Batch
+
+EPOCHS = 3.0
+LARGE = 50_000_000  # parameters; of larger models the last block learns only
+VAL_ROWS = 64  # rows evaluated at once
+RESPONSES = "responses.jsonl"
+TEMPLATE = "chat_template.jinja"
+
+
+@dataclass(kw_only=True)
+class InstructTask:
+    """Conversations as the loop sees them."""
+
+    train: list[Example]
+    val: list[Example]
+    val_rows: Sequence[InstructionRow]
+    order: RowOrder
+    pad_id: int
+    tokenizer: Tokenizer
+    style: PromptStyle
+    device: torch.device
+
+    @property
+    def n_rows(self) -> int:
+        """Of the training part."""
+        return len(self.train)
+
+    @property
+    def row_tokens(self) -> float:
+        """Mean tokens a row, without padding."""
+        return self.order.mean_tokens
+
+    def batch(self, step: int) -> Batch:
+        """Padded ids and targets."""
+        return self._batch([self.train[number] for number in self.order.step(step)])
+
+    def _batch(self, examples: Sequence[Example]) -> Batch:
+        ids, targets = collate(examples, pad_id=self.pad_id)
+        return Batch(torch.from_numpy(ids).to(self.device), torch.from_numpy(targets).to(self.device))
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(sum of nats, learned tokens) of a micro-batch."""
+        assert isinstance(model, Transformer)
+        return lm_loss(model, batch.ids, batch.targets)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Nats per learned token of the validation rows."""
+        assert isinstance(model, Transformer)
+        ordered = sorted(self.val, key=lambda example: example.n_inputs)
+        nats, n = 0.0, 0
+        with at_rest(model):
+            for first in range(0, len(ordered), VAL_ROWS):
+                batch = self._batch(ordered[first : first + VAL_ROWS])
+                total, counted = lm_loss(model, batch.ids, batch.targets)
+                nats, n = nats + total.item(), n + int(counted)
+        return {"nats_per_token": nats / n, "n_tokens": n, "n_rows": len(self.val)}
+
+    def samples(self, model: nn.Module, step: int) -> list[dict[str, Any]]:
+        """What the model answers to the first validation questions."""
+        assert isinstance(model, Transformer)
+        asked = [row.prompt for row in self.val_rows[:2]]
+        with at_rest(model):
+            options = SamplingOptions(greedy=True, max_tokens=60)
+            answers = Answerer(model, self.tokenizer, self.style).answers(asked, options)
+        return [
+            {"prompt": f"{talk[-1].text}\n", "text": answer.text, "seed": None}
+            for talk, answer in zip(asked, answers, strict=True)
+        ]
+
+    def probe(self, model: nn.Module, step: int, *, last: bool = False) -> None:
+        """Nothing is recorded of the inside."""
+
+
+def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Checkpoint | None, path: Path) -> Job:
+    """Everything in place for `finetune`. Raises DataError and UsageError for what cannot be trained on."""
+    assert isinstance(options, InstructOptions)
+    table, split = read_rows(options.rows, seed=options.train.seed)
+    tokenizer = Tokenizer.load(path) if parent is None else load_tokenizer(parent)
+    style = get_style(options.rows.style or default_style(tokenizer), tokenizer)
+    model = base_of(parent, checkpoint, options)
+    options = resolved(options, model, style)
+    assert options.train.trainable is not None
+    choose_trainable(model, options.train.trainable)
+    context = model.config.context_length
+    train, notes = examples_of(split.train, options.rows, style, tokenizer, context, "to learn from")
+    val, more = examples_of(split.val, options.rows, style, tokenizer, context, "to check with")
+    task = InstructTask(
+        train=train,
+        val=val,
+        val_rows=[row for row in split.val if fits(row, style, tokenizer, context)],
+        order=RowOrder(train, options.train.batch_rows, options.train.seed),
+        pad_id=tokenizer.eot_id if tokenizer.pad_id is None else tokenizer.pad_id,
+        tokenizer=tokenizer,
+        style=style,
+        device=torch.device("cpu"),
+    )
+    data = Path(options.rows.data or "")
+    sizes = {"n_train": len(train), "n_val": len(val), "n_test": len(split.test)}
+    return Job(
+        kind="instruct",
+        options=options,
+        model=model,
+        tokenizer=tokenizer,
+        task=task,
+        record={
+            "prompt_style": style.name,
+            "data": {
+                "name": data.name, "source": str(data), "sha256": sha256_file(data), "form": table.form,
+                "n_rows": len(table.rows), **sizes,
+            },
+        },
+        start={"style": style.name, **sizes},
+        facts={**checksums(options.rows.data, options.rows.test), "its tokenizer": tokenizer.fingerprint},
+        finish=lambda kept, folder, events: finish(
+            kept, tokenizer, style, split.test, options.rows, folder, seed=options.train.seed
+        ),
+        notes=(
+            *table.notes, f"The style is {style.name}; an answer ends with {style.end_token}.", *notes, *more,
+        ),
+        files={TEMPLATE: style.jinja},
+    )  # fmt: skip
+
+
+def default_style(tokenizer: Tokenizer) -> str:
+    """ChatML where the tokenizer has its two tokens, which cost little of the context; else Alpaca's plain text."""
+    return "chatml" if "chatml" in styles_for(tokenizer) else "alpaca"
+
+
+def base_of(parent: OpenedRun | None, checkpoint: Checkpoint | None, options: InstructOptions) -> Transformer:
+    """The parent's model; of a run that goes on, its shape, into which the loop puts the weights."""
+    if checkpoint is not None:
+        return Transformer(from_hf_config(read_json(checkpoint.path / "config.json", error=CheckpointError)))
+    assert parent is not None
+    model = read_model(parent.model_dir)
+    if model.config.labels:
+        hint = "Start from the language model that it was made from."
+        raise UsageError("this run is a classifier; it cannot answer", where=parent.path, hint=hint)
+    if options.train.dropout is None or options.train.dropout == model.config.dropout:
+        return model
+    other = Transformer(replace(model.config, dropout=options.train.dropout))
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+def resolved(options: InstructOptions, model: Transformer, style: PromptStyle) -> InstructOptions:
+    """The options with every gap filled, as ``run.toml`` keeps them."""
+    usual = "all" if count(model.config).n_parameters < LARGE else "last-blocks=1"
+    return replace(
+        options,
+        rows=replace(
+            options.rows,
+            data=lasting(options.rows.data),
+            test=lasting(options.rows.test),
+            style=options.rows.style or style.name,
+        ),
+        budget=with_budget(options.budget, epochs=EPOCHS),
+        optim=resolved_rates(options.optim, model),
+        train=replace(options.train, trainable=options.train.trainable or usual, dropout=model.config.dropout),
+    )
+
+
+def read_rows(options: InstructionOptions, *, seed: int) -> tuple[InstructionTable, RowSplit[InstructionRow]]:
+    """The table and its parts; the test rows are those of ``--test`` where it is said."""
+    if options.data is None:
+        raise UsageError("no instructions are named", hint="For example --data instructions.json.")
+    table = read_instructions(Path(options.data), skip_empty=options.skip_empty)
+    if options.test is None:
+        split = split_instructions(table.rows, val=options.val_share, test=options.test_share, seed=seed)
+    else:
+        given = read_instructions(Path(options.test), skip_empty=options.skip_empty)
+        parts = split_instructions(table.rows, val=options.val_share, test=0.0, seed=seed)
+        split = RowSplit(parts.train, parts.val, given.rows)
+    return table, split
+
+
+def examples_of(
+    rows: Sequence[InstructionRow],
+    options: InstructionOptions,
+    style: PromptStyle,
+    tokenizer: Tokenizer,
+    context: int,
+    purpose: str,
+) -> tuple[list[Example], list[str]]:
+    """The rows as ids that fit the context, and in words how many did not."""
+    made = [make_example(style, tokenizer, row, mask_prompt=not options.learn_prompt) for row in rows]
+    how = "drop" if options.too_long == "drop" else "cut"
+    kept, n_dropped, n_cut = fit_lengths(made, context, how, end_id=special_id(tokenizer, style.end_token))
+    notes = []
+    if n_dropped:
+        notes.append(f"{n_dropped:,} of {len(rows):,} rows {purpose} are longer than {context} tokens: left out.")
+    if n_cut:
+        notes.append(f"{n_cut:,} of {len(rows):,} rows {purpose} are longer than {context} tokens: cut there.")
+    return kept, notes
+
+
+def fits(row: InstructionRow, style: PromptStyle, tokenizer: Tokenizer, context: int) -> bool:
+    """Whether the question leaves room for an answer."""
+    return len(encode_segments(tokenizer, style.prompt(row.prompt))[0]) < context
+
+
+def finish(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    style: PromptStyle,
+    rows: Sequence[InstructionRow],
+    options: InstructionOptions,
+    folder: Path,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Answer the test rows and score the answers; all of them are kept in ``responses.jsonl``."""
+    possible = [row for row in rows if fits(row, style, tokenizer, model.config.context_length)]
+    every = max(1.0, len(possible) / options.test_rows)
+    chosen = [possible[int(number * every)] for number in range(min(len(possible), options.test_rows))]
+    sampling = SamplingOptions(greedy=True, max_tokens=options.answer_tokens)
+    answers = Answerer(model, tokenizer, style).answers([row.prompt for row in chosen], sampling)
+    scored = [answer_row(row, answer) for row, answer in zip(chosen, answers, strict=True)]
+    with atomic_path(folder / RESPONSES) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for one in scored:
+            file.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
+    return {"answers": score_answers(scored, seed=seed).to_json(), "n_unanswerable": len(rows) - len(possible)}
+
+
+def answer_row(row: InstructionRow, answer: Generation) -> AnswerRow:
+    """The question, the expected answer and the model's, for the measures."""
+    asked = row.prompt[-1]
+    stopped = answer.finish_reason in ("eos", "stop")
+    return AnswerRow(asked.content, asked.input, row.messages[-1].text, answer.text.strip(), row.kind, stopped)
