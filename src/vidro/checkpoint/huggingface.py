@@ -23,6 +23,7 @@ from vidro.config.load import build
 from vidro.config.schema import ModelConfig, RopeScaling
 from vidro.core.errors import CheckpointError, ModelError, UsageError
 from vidro.core.files import atomic_path, read_json, write_json_atomic
+from vidro.model.lora import merged_state
 from vidro.model.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -258,8 +259,8 @@ def write_model(
 
 
 def write_weights(directory: Path, model: Transformer, dtype: torch.dtype | None = None) -> None:
-    """Replace ``model.safetensors`` in one step."""
-    tensors = to_hf_tensors(model.state_dict(), model.config)
+    """Replace ``model.safetensors`` in one step; thin matrices (LoRA) are merged into their big ones."""
+    tensors = to_hf_tensors(merged_state(model), model.config)
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
     with atomic_path(directory / WEIGHTS) as temporary:
         save_tensors(stored, temporary, metadata={"format": "pt"})

@@ -256,7 +256,12 @@ class TuneOptions(LoopOptions):
     """The loop of fine-tuning: what every loop has, rows a step, and which part of the model learns."""
 
     batch_rows: int = setting(16, "Rows per optimizer step.", ge=1)
-    trainable: str | None = setting(None, "Which part learns: all, head or last-blocks=N.")
+    trainable: str | None = setting(None, "Which part learns: all, head, last-blocks=N or lora.")
+    lora_rank: int | None = setting(None, "LoRA: rows of the thin matrices (8 if not said).", ge=1)
+    lora_alpha: float | None = setting(None, "LoRA: their weight, divided by the rank (twice the rank).", gt=0)
+    lora_targets: tuple[str, ...] = setting(
+        (), "LoRA: which matrices, such as q_proj; repeat the flag for more (all of each block if not said)."
+    )
     dropout: float | None = setting(None, "Share of activations dropped while training.", ge=0, le=0.95)
 
 

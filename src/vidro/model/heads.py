@@ -24,7 +24,7 @@ from vidro.core.shapes import Float, Int
 from vidro.model.loss import IGNORE, next_token_loss
 from vidro.model.transformer import Transformer
 
-TRAINABLE = ("all", "head", "last-blocks=N")
+TRAINABLE = ("all", "head", "last-blocks=N", "lora")
 
 
 def with_class_head(model: Transformer, labels: tuple[str, ...]) -> Transformer:

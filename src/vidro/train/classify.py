@@ -18,30 +18,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidro.checkpoint.huggingface import from_hf_config, read_model
+from vidro.checkpoint.huggingface import read_model
 from vidro.checkpoint.run import OpenedRun, load_tokenizer
 from vidro.checkpoint.training_state import Checkpoint
 from vidro.config.schema import ClassifyOptions, LabelOptions
-from vidro.core.errors import CheckpointError, DataError, UsageError
+from vidro.core.errors import DataError, UsageError
 from vidro.core.events import EventStream
-from vidro.core.files import atomic_path, read_json, sha256_file
+from vidro.core.files import atomic_path, sha256_file
 from vidro.data.duplicates import LabelledSplit, deduplicate, find_duplicates, leaks, split_rows
 from vidro.data.labelled import LabelledRow, LabelledTable, balance, class_weights, read_labelled
 from vidro.evals.accuracy import ClassScores, class_scores, natural_rate, paired_interval
 from vidro.evals.baselines import BagOfWords, Majority
 from vidro.evals.confusion_plot import plot_confusion
 from vidro.infer.classifier import ClassifierSession, Reader, Row
-from vidro.model.count import count
-from vidro.model.heads import choose_trainable, class_loss, with_class_head
+from vidro.model.heads import class_loss, with_class_head
 from vidro.model.loss import IGNORE, next_token_loss
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
-from vidro.train.finetune import Job, TuneSettings, checksums, lasting, resolved_rates, with_budget
+from vidro.train.finetune import (
+    Job,
+    TuneSettings,
+    checksums,
+    lasting,
+    prepare_learning,
+    resolved_rates,
+    shape_of,
+    with_budget,
+)
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
 
 EPOCHS = 5.0
-LARGE = 50_000_000  # parameters; of larger models the last block learns only, as in the book
 PREDICTIONS = "predictions.jsonl"
 
 
@@ -116,9 +123,8 @@ def classify_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
     model = base_of(parent, checkpoint, options, texts.labels)
     reader = make_reader(options.labels, tokenizer, texts.split.train, model.config.context_length)
     parts = {name: reader.rows([row.text for row in getattr(texts.split, name)]) for name in ("train", "val", "test")}
+    options = replace(options, train=prepare_learning(model, options.train))
     options = resolved(options, model)
-    assert options.train.trainable is not None
-    choose_trainable(model, options.train.trainable)
     number = {label: place for place, label in enumerate(texts.labels)}
     weights = None
     if options.labels.balance == "weights":
@@ -162,7 +168,7 @@ def base_of(
 ) -> Transformer:
     """The parent's model with a fresh head; of a run that goes on, its shape, into which the loop puts the weights."""
     if checkpoint is not None:
-        return Transformer(from_hf_config(read_json(checkpoint.path / "config.json", error=CheckpointError)))
+        return shape_of(checkpoint, options.train)
     assert parent is not None
     model = read_model(parent.model_dir)
     if model.config.labels:
@@ -177,13 +183,11 @@ def base_of(
 
 def resolved(options: ClassifyOptions, model: Transformer) -> ClassifyOptions:
     """The options with every gap filled, as ``run.toml`` keeps them."""
-    usual = "all" if count(model.config).n_parameters < LARGE else "last-blocks=1"
     return replace(
         options,
         labels=replace(options.labels, data=lasting(options.labels.data), test=lasting(options.labels.test)),
         budget=with_budget(options.budget, epochs=EPOCHS),
         optim=resolved_rates(options.optim, model),
-        train=replace(options.train, trainable=options.train.trainable or usual, dropout=model.config.dropout),
     )
 
 

@@ -17,17 +17,19 @@ from typing import Any, Protocol
 
 import torch
 
-from vidro.checkpoint.huggingface import read_model, write_model
+from vidro.checkpoint.huggingface import from_hf_config, read_model, write_model
 from vidro.checkpoint.run import OpenedRun, check_place, create_run, lock_run, safe_stem, versions
 from vidro.checkpoint.training_state import Checkpoint, drop_after
 from vidro.config.load import from_dict, read_toml, to_dict, to_toml
-from vidro.config.schema import BudgetOptions, ClassifyOptions, InstructOptions, OptimOptions
-from vidro.core.errors import RunError, UsageError
+from vidro.config.schema import BudgetOptions, ClassifyOptions, InstructOptions, OptimOptions, TuneOptions
+from vidro.core.errors import CheckpointError, RunError, UsageError, VidroError
 from vidro.core.events import EventStream, JsonlSink
-from vidro.core.files import sha256_file, write_text_atomic
+from vidro.core.files import read_json, sha256_file, write_text_atomic
 from vidro.evals.plots import plot_run
 from vidro.model.count import count
 from vidro.model.device import autocast, choose_device, choose_precision
+from vidro.model.heads import choose_trainable
+from vidro.model.lora import TARGETS, add_lora
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import FORMAT_VERSION, make_ready, speed_facts
@@ -43,6 +45,7 @@ from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
 from vidro.train.stop import StopSignal
 
+LARGE = 50_000_000  # parameters; of larger models the last block learns only
 CLOSING_S = 3.0  # of a budget in minutes: for drawing and writing at the end
 
 TuneSettings = ClassifyOptions | InstructOptions
@@ -87,6 +90,7 @@ class TuneFacts:
     training_s: float | None
     threads: int
     data: dict[str, Any]
+    base: str | None = None  # where the model was that it started from
 
 
 MakeJob = Callable[[TuneSettings, OpenedRun | None, Checkpoint | None, Path], Job]
@@ -113,8 +117,9 @@ def finetune(
         path = create_run(runs_dir, safe_stem(stem), out=out, overwrite=overwrite)
         with lock_run(path):
             facts = TuneFacts(
-                kind=job.kind, parent=str(parent.path.resolve()), training_s=None, threads=threads, data=job.facts
-            )
+                kind=job.kind, parent=str(parent.path.resolve()), training_s=None, threads=threads, data=job.facts,
+                base=str(parent.model_dir.resolve()),
+            )  # fmt: skip
             write_text_atomic(path / "run.toml", settings_text(job))
             return _train(path, job, facts, around=around)
 
@@ -279,6 +284,57 @@ def seconds_to_train(job: Job, minutes: float, around: Surroundings) -> float:
     if left < 1.0:
         raise UsageError(f"{minutes:g} minutes are too short", where="minutes", hint="Reading and scoring take longer.")
     return left
+
+
+def prepare_learning(model: Transformer, train: TuneOptions, *, large: int = LARGE) -> TuneOptions:
+    """Let the part of the model learn that the options name, in place; the options with every gap filled.
+
+    Not said: all of a model below `large` parameters, the last block of a larger one (as in the book).
+    """
+    which = train.trainable or ("all" if count(model.config).n_parameters < large else "last-blocks=1")
+    if which != "lora":
+        for name, said in (("rank", train.lora_rank), ("alpha", train.lora_alpha), ("targets", train.lora_targets)):
+            if said:
+                hint = "Say --trainable lora too."
+                raise UsageError(f"it means nothing beside --trainable {which}", where=f"lora-{name}", hint=hint)
+        choose_trainable(model, which)
+        return replace(train, trainable=which, dropout=model.config.dropout)
+    rank = train.lora_rank or 8
+    alpha = train.lora_alpha or 2.0 * rank
+    targets = train.lora_targets or tuple(t for t in TARGETS if t != "gate" or model.config.family != "gpt2")
+    add_lora(model, rank=rank, alpha=alpha, targets=targets, seed=train.seed)
+    if model.config.labels:
+        model.head.requires_grad_(True)
+    return replace(
+        train, trainable=which, lora_rank=rank, lora_alpha=alpha, lora_targets=targets, dropout=model.config.dropout
+    )
+
+
+def shape_of(checkpoint: Checkpoint, train: TuneOptions) -> Transformer:
+    """A model of the shape of a run that goes on, into which the loop puts its weights.
+
+    Beside LoRA's thin matrices it has the frozen weights already: the checkpoint holds both merged only.
+    """
+    model = Transformer(from_hf_config(read_json(checkpoint.path / "config.json", error=CheckpointError)))
+    if train.trainable == "lora":
+        frozen_base(Path(checkpoint.state["facts"]["base"]), model)
+    return model
+
+
+def frozen_base(path: Path, model: Transformer) -> None:
+    """Put the weights of the run at `path` beside which thin matrices learned into `model`, all but the head.
+
+    Raises RunError when they are not there any more.
+    """
+    try:
+        base = read_model(path)
+    except VidroError as problem:
+        hint = "LoRA goes on only beside the weights that it began with."
+        raise RunError(f"the run that it started from cannot be read ({problem})", where=path, hint=hint) from None
+    body = {name: tensor for name, tensor in base.state_dict().items() if name in model.state_dict()}
+    if model.config.labels:
+        del body["head.weight"]
+    model.load_state_dict({**model.state_dict(), **body})
 
 
 def lasting(file: str | None) -> str | None:

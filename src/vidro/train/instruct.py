@@ -17,31 +17,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidro.checkpoint.huggingface import from_hf_config, read_model
+from vidro.checkpoint.huggingface import read_model
 from vidro.checkpoint.run import OpenedRun, load_tokenizer
 from vidro.checkpoint.training_state import Checkpoint
 from vidro.config.schema import InstructionOptions, InstructOptions, SamplingOptions
-from vidro.core.errors import CheckpointError, UsageError
-from vidro.core.files import atomic_path, read_json, sha256_file
+from vidro.core.errors import UsageError
+from vidro.core.files import atomic_path, sha256_file
 from vidro.data.collate import Example, collate, fit_lengths, make_example
 from vidro.data.instructions import InstructionRow, InstructionTable, RowSplit, read_instructions, split_instructions
 from vidro.evals.answers import AnswerRow, score_answers
 from vidro.infer.answering import Answerer
 from vidro.infer.session import Generation
-from vidro.model.count import count
-from vidro.model.heads import choose_trainable
 from vidro.model.loss import lm_loss
 from vidro.model.modes import at_rest
 from vidro.model.transformer import Transformer
 from vidro.text.conversation import PromptStyle
 from vidro.text.styles import encode_segments, get_style, special_id, styles_for
 from vidro.text.tokenizer import Tokenizer
-from vidro.train.finetune import Job, TuneSettings, checksums, lasting, resolved_rates, with_budget
+from vidro.train.finetune import (
+    Job,
+    TuneSettings,
+    checksums,
+    lasting,
+    prepare_learning,
+    resolved_rates,
+    shape_of,
+    with_budget,
+)
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
 
 EPOCHS = 3.0
-LARGE = 50_000_000  # parameters; of larger models the last block learns only
 VAL_ROWS = 64  # rows evaluated at once
 RESPONSES = "responses.jsonl"
 TEMPLATE = "chat_template.jinja"
@@ -118,9 +124,8 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
     tokenizer = Tokenizer.load(path) if parent is None else load_tokenizer(parent)
     style = get_style(options.rows.style or default_style(tokenizer), tokenizer)
     model = base_of(parent, checkpoint, options)
+    options = replace(options, train=prepare_learning(model, options.train))
     options = resolved(options, model, style)
-    assert options.train.trainable is not None
-    choose_trainable(model, options.train.trainable)
     context = model.config.context_length
     train, notes = examples_of(split.train, options.rows, style, tokenizer, context, "to learn from")
     val, more = examples_of(split.val, options.rows, style, tokenizer, context, "to check with")
@@ -169,7 +174,7 @@ def default_style(tokenizer: Tokenizer) -> str:
 def base_of(parent: OpenedRun | None, checkpoint: Checkpoint | None, options: InstructOptions) -> Transformer:
     """The parent's model; of a run that goes on, its shape, into which the loop puts the weights."""
     if checkpoint is not None:
-        return Transformer(from_hf_config(read_json(checkpoint.path / "config.json", error=CheckpointError)))
+        return shape_of(checkpoint, options.train)
     assert parent is not None
     model = read_model(parent.model_dir)
     if model.config.labels:
@@ -184,7 +189,6 @@ def base_of(parent: OpenedRun | None, checkpoint: Checkpoint | None, options: In
 
 def resolved(options: InstructOptions, model: Transformer, style: PromptStyle) -> InstructOptions:
     """The options with every gap filled, as ``run.toml`` keeps them."""
-    usual = "all" if count(model.config).n_parameters < LARGE else "last-blocks=1"
     return replace(
         options,
         rows=replace(
@@ -195,7 +199,6 @@ def resolved(options: InstructOptions, model: Transformer, style: PromptStyle) -
         ),
         budget=with_budget(options.budget, epochs=EPOCHS),
         optim=resolved_rates(options.optim, model),
-        train=replace(options.train, trainable=options.train.trainable or usual, dropout=model.config.dropout),
     )
 
 

@@ -14,15 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidro.checkpoint.adapter import FOLDER as ADAPTER
+from vidro.checkpoint.adapter import write_adapter
 from vidro.checkpoint.huggingface import from_hf_tensors, to_hf_config, to_hf_tensors, write_weights
 from vidro.checkpoint.run import prune_checkpoints, write_record
 from vidro.checkpoint.training_state import BEST, Checkpoint, save_checkpoint
 from vidro.core.events import EventStream
 from vidro.core.files import atomic_path
+from vidro.model.lora import lora_layers, lora_tensors, merged_state
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.loop import LoopState
 from vidro.train.optim import Optimizer
+
+LORA = "lora."
+"""What stands before the names of thin matrices among the optimizer's tensors."""
 
 
 @dataclass(kw_only=True)
@@ -45,8 +51,12 @@ class RunKeeper:
             self.path / "checkpoints",
             state.step,
             config=to_hf_config(self.model.config, self.tokenizer),
-            model=to_hf_tensors(self.model.state_dict(), self.model.config),
-            optimizer={**self.optimizer.tensors(), **random_states(self.model.head.weight.device)},
+            model=to_hf_tensors(merged_state(self.model), self.model.config),
+            optimizer={
+                **self.optimizer.tensors(),
+                **random_states(self.model.head.weight.device),
+                **{f"{LORA}{name}": tensor for name, tensor in lora_tensors(self.model).items()},
+            },
             state={"kind": kind, "loop": state.to_json(), "facts": self.facts},
             # What is published later may never be published by a run that goes on from here: a resume puts this back.
             best=root if root.exists() else None,
@@ -58,6 +68,7 @@ class RunKeeper:
     def publish(self, state: LoopState) -> None:
         """Make the current weights the run's model: renamed into place, then the record that vouches for them."""
         write_weights(self.path, self.model)
+        write_adapter(self.path / ADAPTER, self.model, base=self.record.get("parent"))
         results = {f"val_{name}": value for name, value in state.last_look.items()}
         self.write(state, status="training", results={**results, "full": False})
 
@@ -69,7 +80,10 @@ class RunKeeper:
     def restore(self, checkpoint: Checkpoint) -> LoopState:
         """Put weights, optimizer, random generators and the root back to where the checkpoint was taken."""
         own = from_hf_tensors(checkpoint.model, self.model.config)
-        self.model.load_state_dict(own)
+        thin = {name.removeprefix(LORA): t for name, t in checkpoint.optimizer.items() if name.startswith(LORA)}
+        for name, _ in lora_layers(self.model):  # merged there already; the frozen ones are in place
+            del own[f"{name}.weight"]
+        self.model.load_state_dict({**self.model.state_dict(), **own, **thin})
         self.optimizer.load(checkpoint.optimizer)
         set_random_states(checkpoint.optimizer, self.model.head.weight.device)
         state = LoopState.from_json(checkpoint.state["loop"])

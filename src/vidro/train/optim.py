@@ -197,11 +197,14 @@ class Optimizer:
 
 
 def split_parameters(named: Iterable[tuple[str, nn.Parameter]], *, muon: bool) -> tuple[Named, Named]:
-    """(the blocks' matrices, the rest): what Muon takes and what AdamW takes. Frozen parameters are in neither."""
+    """(the blocks' matrices, the rest): what Muon takes and what AdamW takes. Frozen parameters are in neither.
+
+    The thin matrices of LoRA are AdamW's: only their product is a direction.
+    """
     matrices: Named = []
     others: Named = []
     for name, parameter in named:
         if parameter.requires_grad:
-            inside = muon and parameter.ndim == 2 and name.startswith("blocks.")
+            inside = muon and parameter.ndim == 2 and name.startswith("blocks.") and ".lora_" not in name
             (matrices if inside else others).append((name, parameter))
     return matrices, others
