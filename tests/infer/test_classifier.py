@@ -198,9 +198,9 @@ def test_a_text_without_anything_is_an_error_that_says_which() -> None:
         for call in (one.predict, one.explain):
             with pytest.raises(DataError, match="there is no text to classify"):
                 call(text)
-    with pytest.raises(DataError, match="^text 3: there is no text to classify$"):
+    with pytest.raises(DataError, match=r"^text 3: there is no text to classify$"):
         one.reader.rows(["a", "b", ""])
-    with pytest.raises(DataError, match="^text 6: there is no text to classify$"):
+    with pytest.raises(DataError, match=r"^text 6: there is no text to classify$"):
         list(one.stream(["a", "b", "c", "d", "e", ""], together=2))
     tokenizer = build_chars(["abc "], unk=False)
     letters = ClassifierSession(awake(replace(QWEN3, vocab_size=tokenizer.vocab_size)), Reader(tokenizer, 32))

@@ -1,7 +1,11 @@
-"""Tiny real runs: 12 steps of a 25,000-parameter model on 20 kB of stories, about a second each."""
+"""Tiny real runs: 12 steps of a 25,000-parameter model on 20 kB of stories, about a second each.
+
+And fine-tuning of one of them on a few hundred labelled messages or instructions, as short.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,11 +14,15 @@ from typing import Any
 
 import pytest
 
+from vidro.checkpoint.run import OpenedRun, RunRef, open_run
 from vidro.config.load import resolve
-from vidro.config.schema import PretrainOptions
+from vidro.config.schema import ClassifyOptions, InstructOptions, PretrainOptions
 from vidro.core.events import Event, read_events
-from vidro.data.tinyworld import text
+from vidro.data.tinyworld import instructions, messages, text
+from vidro.train import finetune as tuning
 from vidro.train import pretrain as training
+from vidro.train.classify import classify_job
+from vidro.train.instruct import instruct_job
 from vidro.train.speed import Speed
 
 FLAGS: dict[str, Any] = {
@@ -96,3 +104,83 @@ def bench(tmp_path: Path) -> Bench:
     source = tmp_path / "stories.txt"
     source.write_text(text(seed=1, n_bytes=20_000), encoding="utf-8")
     return Bench(tmp_path, source)
+
+
+TUNE: dict[str, Any] = {
+    "steps": 12, "batch_rows": 8, "evals": 4, "checkpoint_steps": 3, "threads": 1, "dropout": 0.1, "lr": 0.003,
+    "optimizer": "adamw",
+}  # fmt: skip
+WIRINGS: dict[str, Any] = {
+    "classify": (classify_job, ClassifyOptions, "data", "messages.tsv"),
+    "instruct": (instruct_job, InstructOptions, "data", "asked.jsonl"),
+}
+
+
+@dataclass
+class TuneBench(Bench):
+    """A place to fine-tune in: a base run, labelled messages of five topics, instructions of eight kinds."""
+
+    base: OpenedRun = field(kw_only=True)
+
+    def tune(
+        self, kind: str, name: str, *listeners: Callable[[Event], None], parent: OpenedRun | None = None, **flags: Any
+    ) -> training.PretrainResult:
+        make_job, schema, data, file = WIRINGS[kind]
+        own = {} if kind == "classify" else {"answer_tokens": 4, "test_rows": 8}
+        options = resolve(schema, flags={data: str(self.folder / file), **own, **TUNE, **flags})
+        return tuning.finetune(
+            make_job,
+            options,
+            self.base if parent is None else parent,
+            stem=name,
+            around=self.around(*listeners),
+            out=self.folder / name,
+        )
+
+    def go_on(self, kind: str, name: str, *listeners: Callable[[Event], None]) -> training.PretrainResult:
+        make_job, schema, *_ = WIRINGS[kind]
+        return tuning.resume(make_job, schema, self.folder / name, around=self.around(*listeners))
+
+    def classify(self, name: str, *listeners: Callable[[Event], None], **flags: Any) -> training.PretrainResult:
+        return self.tune("classify", name, *listeners, **flags)
+
+    def instruct(self, name: str, *listeners: Callable[[Event], None], **flags: Any) -> training.PretrainResult:
+        return self.tune("instruct", name, *listeners, **flags)
+
+    def notes(self, name: str) -> str:
+        """All remarks of a run, one a line."""
+        return "\n".join(event["message"] for event in self.log(name, "note"))
+
+    def alike(self, one: str, other: str, *, step: int = 12) -> None:
+        """Root, last checkpoint, losses, looks and what was written about the test rows are equal to the bit."""
+        a, b = self.folder / one, self.folder / other
+        files = ["model.safetensors"]
+        files += [f"checkpoints/step-{step}/{name}.safetensors" for name in ("model", "optimizer")]
+        files += [path.name for path in a.glob("*.jsonl") if path.name in ("predictions.jsonl", "responses.jsonl")]
+        assert len(files) == 4
+        for name in files:
+            assert (a / name).read_bytes() == (b / name).read_bytes(), name
+        assert self.losses(one) == self.losses(other)
+        for kind, key in (("eval", "nats_per_token"), ("sample", "text"), ("best", "nats_per_token")):
+            first, second = ([(e["step"], e[key]) for e in self.log(name, kind)] for name in (one, other))
+            assert first == second, kind
+
+
+@pytest.fixture(scope="session")
+def tune_base(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
+    """A language model that has read stories for 40 steps; nobody may change it."""
+    folder = tmp_path_factory.mktemp("base")
+    source = folder / "stories.txt"
+    source.write_text(text(seed=1, n_bytes=40_000), encoding="utf-8")
+    bench = Bench(folder, source)
+    run = bench.train("base", steps=40, context_length=96, vocab_size=512, batch_tokens=768, checkpoint_steps=40)
+    return open_run(RunRef(run.path))
+
+
+@pytest.fixture
+def tuner(tmp_path: Path, tune_base: OpenedRun) -> TuneBench:
+    rows = messages(seed=2, n=160, task="topics", held_out=False)
+    (tmp_path / "messages.tsv").write_text("".join(f"{label}\t{text}\n" for label, text in rows), encoding="utf-8")
+    asked = (json.dumps(row._asdict()) for row in instructions(seed=2, n=120, held_out=False))
+    (tmp_path / "asked.jsonl").write_text("\n".join(asked) + "\n", encoding="utf-8")
+    return TuneBench(tmp_path, tmp_path / "messages.tsv", base=tune_base)

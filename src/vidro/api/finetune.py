@@ -23,6 +23,8 @@ from vidro.config.schema import (
     InstructionOptions,
     InstructOptions,
     LabelOptions,
+    PreferenceOptions,
+    PreferOptions,
     Settings,
     setting,
 )
@@ -44,8 +46,8 @@ class TuneRunOptions(Settings):
     config: str | None = setting(None, "A TOML file with settings, such as another run's run.toml; flags win.")
 
 
-Options = ClassifyOptions | InstructOptions
-SCHEMAS: dict[str, type[Options]] = {"classify": ClassifyOptions, "instruct": InstructOptions}
+Options = ClassifyOptions | InstructOptions | PreferOptions
+SCHEMAS: dict[str, type[Options]] = {"classify": ClassifyOptions, "instruct": InstructOptions, "prefer": PreferOptions}
 """The settings of each kind of fine-tuning."""
 
 
@@ -69,14 +71,14 @@ def finetune(
     cache_dir: str | Path | None = None,
     **settings: Any,
 ) -> Run:
-    """Fine-tune a run's model and return the new run. `kind`: classify or instruct.
+    """Fine-tune a run's model and return the new run. `kind`: classify, instruct or prefer.
 
         spam = vidro.finetune("classify", "last", data="messages.tsv", epochs=5)
         spam.predict("You have won a prize!").label
 
     The keywords are the flags of ``vidro finetune``. Raises VidroError for what is wrong with rows or settings.
     """
-    base = str(run.path) if isinstance(run, Run) else None if run is None else str(run)
+    base = None if run is None else run.reference if isinstance(run, Run) else str(run)
     wish = tune_request(kind, base, settings, runs_dir=Path(runs_dir))
     result = tune(
         wish,
@@ -122,7 +124,7 @@ def _check_resume(base: str | None, where: TuneRunOptions, said: Mapping[str, An
         raise UsageError(f"--{flag} does not go with --resume", hint="A resumed run keeps its place and settings.")
 
 
-def rows_of(options: Options) -> LabelOptions | InstructionOptions:
+def rows_of(options: Options) -> LabelOptions | InstructionOptions | PreferenceOptions:
     """The section that names the rows."""
     return options.labels if isinstance(options, ClassifyOptions) else options.rows
 
@@ -135,6 +137,8 @@ def with_corpus(options: Options, *, cache_dir: Path) -> Options:
     from vidro.data.corpora import CORPORA, corpus_file
 
     rows = rows_of(options)
+    if isinstance(rows, PreferenceOptions):
+        return options
     if rows.data is None or rows.data not in CORPORA or Path(rows.data).exists():
         return options
     corpus, section = CORPORA[rows.data], "labels" if isinstance(options, ClassifyOptions) else "rows"
@@ -161,9 +165,10 @@ def tune(
     from vidro.train import finetune as training
     from vidro.train.classify import classify_job
     from vidro.train.instruct import instruct_job
+    from vidro.train.prefer import prefer_job
     from vidro.train.pretrain import Surroundings
 
-    make_job = {"classify": classify_job, "instruct": instruct_job}[wish.kind]
+    make_job = {"classify": classify_job, "instruct": instruct_job, "prefer": prefer_job}[wish.kind]
     path = None
     if wish.where.resume is not None:
         path = resolve_run(wish.where.resume, runs_dir=wish.runs_dir).path

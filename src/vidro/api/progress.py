@@ -108,6 +108,8 @@ def describe_look(event: Event) -> str:
     """
     if "accuracy" in event:
         return f"{event['nats_per_token']:.3f} nats/text, {100 * event['accuracy']:.1f} % right"
+    if "reward_accuracy" in event:
+        return f"{event['nats_per_token']:.3f} nats/pair, {100 * event['reward_accuracy']:.1f} % of pairs right"
     bits = f" ({event['bits_per_byte']:.3f} bits/byte)" if "bits_per_byte" in event else ""
     return f"{event['nats_per_token']:.3f} nats/token{bits}"
 

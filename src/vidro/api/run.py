@@ -21,7 +21,7 @@ from vidro.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from vidro.checkpoint.run import OpenedRun
-    from vidro.config.schema import ModelConfig, PretrainOptions
+    from vidro.config.schema import ModelConfig
     from vidro.data.documents import ReadReport
     from vidro.evals.accuracy import ClassScores
     from vidro.evals.perplexity import TextScore
@@ -75,6 +75,11 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})" if self.at is None else f"Run({str(self.path)!r}, at={self.at!r})"
 
+    @property
+    def reference(self) -> str:
+        """The run's path, with the step where it is not the best: what `load` finds it by."""
+        return str(self.path) if self.at is None else f"{self.path}@{self.at}"
+
     # -- what it is ----------------------------------------------------------------------------------------------
 
     @functools.cached_property
@@ -95,11 +100,11 @@ class Run:
         return read_record(self.path)
 
     @property
-    def settings(self) -> PretrainOptions:
-        """``run.toml`` of a pretrained run: every setting, resolved."""
-        from vidro.config.load import read_settings
+    def settings(self) -> Any:
+        """``run.toml``: every setting, resolved; PretrainOptions of a pretrained run, ClassifyOptions … of others."""
+        from vidro.config.load import read_any_settings
 
-        return read_settings(self.path / "run.toml")
+        return read_any_settings(self.path / "run.toml")
 
     @property
     def config(self) -> ModelConfig:
@@ -146,12 +151,15 @@ class Run:
 
     def _row_texts(self, path: Path) -> Iterator[str]:
         """What stands in the rows of a fine-tuned run."""
-        from vidro.data.instructions import read_instructions
+        from vidro.data.instructions import read_instructions, read_preferences
         from vidro.data.labelled import read_labelled
 
         if self.record["kind"] == "classifier":
             columns = {name: self._data()[name] for name in ("text_column", "label_column")}
             return (row.text for row in read_labelled(path, **columns, skip_empty=True).rows)
+        if self.record["kind"] == "preferred":
+            pairs = read_preferences(path, skip_empty=True)
+            return ("\n".join([*(m.text for m in row.prompt), row.chosen, row.rejected]) for row in pairs.rows)
         table = read_instructions(path, skip_empty=True)
         return ("\n".join(message.text for message in row.messages) for row in table.rows)
 
@@ -193,12 +201,9 @@ class Run:
     @functools.cached_property
     def style(self) -> PromptStyle | None:
         """How conversations are put into ids for this model; None for one that only continues texts."""
-        from vidro.text.styles import STYLES, get_style
+        from vidro.infer.answering import style_of_run
 
-        name = self.record.get("prompt_style")
-        if name is None:
-            return None
-        return get_style(name if name in STYLES else f"jinja:{self.path / 'chat_template.jinja'}", self.tokenizer)
+        return style_of_run(self.path, self.record, self.tokenizer)
 
     @functools.cached_property
     def answerer(self) -> Answerer:
@@ -241,7 +246,7 @@ class Run:
 
     def evaluate_labels(
         self, data: str | Path, *, text_column: str | None = None, label_column: str | None = None,
-        skip_empty: bool = False,
+        encoding: str | None = None, skip_empty: bool = False,
     ) -> ClassScores:  # fmt: skip
         """How many labelled texts of a table get their own class. Remarks go to `say`. Raises DataError.
 
@@ -251,13 +256,10 @@ class Run:
         from vidro.evals.accuracy import class_scores
 
         labels = self.classifier.labels
-        table = read_labelled(Path(data), text_column=text_column, label_column=label_column, skip_empty=skip_empty)
+        columns = {"text_column": text_column, "label_column": label_column, "encoding": encoding}
+        table = read_labelled(Path(data), **columns, skip_empty=skip_empty, known=labels)
         for message in table.notes:
             self.say(message)
-        unknown = sorted(set(table.labels) - set(labels))
-        if unknown:
-            hint = f"It knows: {', '.join(labels)}."
-            raise DataError(f"this run does not know the label {unknown[0]!r}", where=data, hint=hint)
         found = list(self.predict_many(row.text for row in table.rows))
         if n_cut := sum(one.n_cut > 0 for one in found):
             self.say(f"{n_cut:,} texts are longer than the model reads and were cut.")
@@ -339,6 +341,9 @@ class Run:
         from vidro.data.documents import ReadReport, read_documents
         from vidro.evals.perplexity import score_text
 
+        if self.model.config.labels:
+            hint = "Say labelled texts: vidro evaluate RUN --labels FILE."
+            raise UsageError("this run is a classifier; it predicts no text", where=self.path, hint=hint)
         cache = default_cache_dir() if cache_dir is None else cache_dir
         counted = ReadReport() if report is None else report
         found = read_documents(text, encoding=encoding, skip_bad=skip_bad, report=counted, cache_dir=cache)

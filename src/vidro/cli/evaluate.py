@@ -56,7 +56,7 @@ def evaluate(
     labels = table.pop("labels", None)
     if (text is None) == (labels is None):
         raise UsageError("what is to be evaluated?", hint="Say --text FILE or --labels FILE; not both.")
-    of_text = {"stride": stride, "encoding": encoding, "skip_bad": skip_bad}
+    of_text = {"stride": stride, "skip_bad": skip_bad}
     for name, said in (of_text if text is None else table).items():
         if said:
             other = "labels" if text is not None else "text"

@@ -9,16 +9,17 @@ from cyclopts import Parameter
 from vidro.api.finetune import TuneRunOptions, tune, tune_request
 from vidro.cli.apps import make_app, subcommand
 from vidro.cli.options import RUN_HELP, Json
-from vidro.config.schema import ClassifyOptions, InstructOptions
+from vidro.config.schema import ClassifyOptions, InstructOptions, PreferOptions
 
 app = make_app(
     "finetune",
     "Teach a model a task: to tell classes of texts apart, or to answer.",
-    usage="vidro finetune (classify | instruct) RUN --data FILE",
+    usage="vidro finetune (classify | instruct | prefer) RUN --data FILE",
     examples=(
         "vidro finetune classify last --data messages.tsv",
         "vidro finetune classify last --data mail.csv --balance weights --epochs 3",
         "vidro finetune instruct last --data instructions.json",
+        "vidro finetune prefer tasks-1 --data preferences.json",
         "vidro finetune classify --resume last        go on after a stop",
     ),
 )
@@ -42,6 +43,12 @@ def instruct(run: Base = None, /, *, json: Json = False, **settings: Any) -> int
     A part of the rows is kept back and answered at the end; the answers are compared with the expected ones.
     """
     return train("instruct", run, settings, json=json)
+
+
+@subcommand(app, "vidro finetune prefer RUN --data FILE", TuneRunOptions, PreferOptions)
+def prefer(run: Base = None, /, *, json: Json = False, **settings: Any) -> int:
+    """Move a model that answers towards the better of two answers (DPO): questions with a chosen and a rejected one."""
+    return train("prefer", run, settings, json=json)
 
 
 def train(kind: str, run: str | None, settings: dict[str, Any], *, json: bool) -> int:

@@ -262,6 +262,8 @@ def summary_lines(facts: dict[str, Event], path: Path) -> list[str]:
     )
     if "test" in end:
         return [*lines, *class_lines(end, path)]
+    if "preferences" in end:
+        return [*lines, *preference_lines(end, path)]
     if "answers" in end:
         return [*lines, *answer_lines(end, path)]
     lines.append(
@@ -312,3 +314,16 @@ def answer_lines(end: Event, path: Path) -> list[str]:
             "",
         ]
     return [*lines, f"All answers: {path / 'responses.jsonl'}", f"Now: vidro chat {path}", ""]
+
+
+def preference_lines(end: Event, path: Path) -> list[str]:
+    """Of a model that was moved towards better answers: how often it ranks a pair rightly, how far it moved."""
+    found = end["preferences"]
+    low, high = found["reward_accuracy_interval"]
+    return [
+        f"On {found['n']:,} test pairs: {found['loss_nats']:.3f} nats (0.693 before), margin {found['margin']:+.3f}.",
+        f"The chosen answer is above the other in {found['reward_accuracy']:.1%} (95 %: {low:.1%} to {high:.1%}).",
+        f"It moved by {found['kl_nats_per_token']:.4f} nats a token from what it was.",
+        f"Now: vidro chat {path}",
+        "",
+    ]

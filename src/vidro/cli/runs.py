@@ -228,19 +228,14 @@ def show_value(value: Any) -> str:
 
 def describe(found: dict[str, Any], run: Any) -> list[tuple[str, str]]:
     """The facts of one run, for people."""
-    from vidro.api.words import counted, human_bytes, human_count, human_time
+    from vidro.api.words import human_count, human_time
     from vidro.cli.progress import epochs, sparkline
 
     record = run.record
     pairs = [("Run", found["path"]), ("Status", found["status"])]
     if record:
-        data = record["data"]
-        size = data["train_bytes"] + data["val_bytes"]
         pairs += [
-            (
-                "Text",
-                f"{data['name']} ({human_bytes(size)}, {counted(data['n_documents'], 'document')}), {data['source']}",
-            ),
+            read_line(record),
             ("Model", f"{found['family']}, {found['n_parameters']:,} parameters"),
             ("Context", f"{found['context_length']:,} tokens"),
             ("Tokenizer", f"{record['tokenizer']['kind']}, {found['vocab_size']:,} tokens"),
@@ -262,17 +257,32 @@ def describe(found: dict[str, Any], run: Any) -> list[tuple[str, str]]:
     return pairs
 
 
+def read_line(record: dict[str, Any]) -> tuple[str, str]:
+    """What the run learned from: a text, or rows."""
+    from vidro.api.words import counted, human_bytes
+
+    data = record["data"]
+    if record["kind"] == "base":
+        size = human_bytes(data["train_bytes"] + data["val_bytes"])
+        return "Text", f"{data['name']} ({size}, {counted(data['n_documents'], 'document')}), {data['source']}"
+    parts = f"{data['n_train']:,} to learn from, {data['n_val']:,} to check with, {data['n_test']:,} to score with"
+    return "Rows", f"{data['name']} ({parts}), {data['source']}"
+
+
 FIGURES = ("bits_per_byte", "nats_per_token", "perplexity")
 
 
 def differences(settings: list[Any]) -> dict[str, list[Any]]:
     """Settings in which the runs differ: name → one value for each run."""
     from vidro.config.load import leaves
-    from vidro.config.schema import PretrainOptions
 
-    found: dict[str, list[Any]] = {}
-    for name, (section, _) in leaves(PretrainOptions).items():
-        values = [getattr(getattr(each, section) if section else each, name) for each in settings]
-        if any(value != values[0] for value in values):
-            found[name] = values
-    return found
+    flat = [
+        {
+            name: getattr(getattr(each, section) if section else each, name)
+            for name, (section, _) in leaves(type(each)).items()
+        }
+        for each in settings
+    ]
+    names = dict.fromkeys(name for each in flat for name in each)  # of different kinds of runs: what both have
+    found = {name: [each[name] for each in flat] for name in names if all(name in each for each in flat)}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}

@@ -15,7 +15,14 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tomli_w
 
-from vidro.config.schema import BudgetOptions, PretrainOptions, Settings
+from vidro.config.schema import (
+    BudgetOptions,
+    ClassifyOptions,
+    InstructOptions,
+    PreferOptions,
+    PretrainOptions,
+    Settings,
+)
 from vidro.core.errors import UsageError, did_you_mean
 
 S = TypeVar("S", bound=Settings)
@@ -81,9 +88,49 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"this is not a TOML file: {error}", where=path, hint=hint) from None
 
 
+RUN_SCHEMAS: dict[str, type[Settings]] = {
+    "base": PretrainOptions,
+    "classifier": ClassifyOptions,
+    "instruct": InstructOptions,
+    "preferred": PreferOptions,
+}
+"""The settings of each kind of run."""
+
+
+def kind_of(table: dict[str, Any]) -> str:
+    """What kind of run these settings are of, by the sections that only it has.
+
+    >>> kind_of({"labels": {}}), kind_of({"rows": {"beta": 0.1}}), kind_of({"rows": {}}), kind_of({})
+    ('classifier', 'preferred', 'instruct', 'base')
+    """
+    if "labels" in table:
+        return "classifier"
+    if "rows" in table:
+        return "preferred" if "beta" in table["rows"] else "instruct"
+    return "base"
+
+
+def read_any_settings(run_toml: Path) -> Settings:
+    """The resolved settings of a run of any kind. Raises UsageError when the file is missing or damaged."""
+    table = read_toml(run_toml)
+    return from_dict(RUN_SCHEMAS[kind_of(table)], table, where=run_toml)
+
+
 def read_settings(run_toml: Path) -> PretrainOptions:
-    """The resolved settings of a run. Raises UsageError when the file is missing or damaged."""
-    return from_dict(PretrainOptions, read_toml(run_toml), where=run_toml)
+    """The resolved settings of a pretrained run. Raises UsageError for another kind, or a damaged file."""
+    table = read_toml(run_toml)
+    if (kind := kind_of(table)) != "base":
+        raise UsageError(f"this run was fine-tuned ({kind})", where=run_toml.parent, hint=f"Use {COMMANDS[kind]}.")
+    return from_dict(PretrainOptions, table, where=run_toml)
+
+
+COMMANDS = {
+    "base": "vidro pretrain",
+    "classifier": "vidro finetune classify",
+    "instruct": "vidro finetune instruct",
+    "preferred": "vidro finetune prefer",
+}
+"""Which command makes a run of each kind."""
 
 
 def the_budget(budget: BudgetOptions) -> str:

@@ -306,6 +306,28 @@ class InstructOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreferenceOptions(Settings):
+    """Which pairs of answers, and how strongly the model is held to what it was."""
+
+    data: str | None = setting(None, "Questions with a chosen and a rejected answer: JSON or JSONL.")
+    style: str | None = setting(None, "How they are framed, where the run has no style of its own.")
+    beta: float = setting(0.1, "How strongly the model is held to what it was; smaller moves it further.", gt=0)
+    val_share: float = setting(0.05, "Share of the pairs to check with while training.", gt=0, le=0.5)
+    test_share: float = setting(0.1, "Share of the pairs to score with at the end.", gt=0, le=0.5)
+    skip_empty: bool = setting(False, "Leave out and count rows without an answer, instead of stopping.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferOptions(Settings):
+    """All that `vidro finetune prefer` accepts beside the run and where to put the new one."""
+
+    rows: PreferenceOptions = PreferenceOptions()
+    budget: BudgetOptions = BudgetOptions()
+    optim: OptimOptions = OptimOptions()
+    train: TuneOptions = TuneOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SamplingOptions(Settings):
     """How the next token is chosen from the model's probabilities, and when to stop."""
 

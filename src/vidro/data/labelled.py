@@ -60,11 +60,13 @@ def read_labelled(
     label_column: str | None = None,
     encoding: str | None = None,
     skip_empty: bool = False,
+    known: Sequence[str] | None = None,
 ) -> LabelledTable:
     """The labelled texts of a file; columns by name, or guessed from their names and then from what they hold.
 
     Rows without a text are a DataError with their lines, or left out and counted where `skip_empty` asks for that. All
-    else that is no table of texts and labels is a DataError too.
+    else that is no table of texts and labels is a DataError too. `known`: the labels that rows may have; there need not
+    be rows of each.
     """
     if text_column is not None and text_column == label_column:
         raise UsageError(f"the text and the label cannot both be column {text_column!r}", hint=_NAME_THEM)
@@ -75,7 +77,7 @@ def read_labelled(
     names = table.names[text_at], table.names[label_at]
     guessed = text_column is None or label_column is None
     notes = (*table.notes, *_notes(table, *names, guessed, n_empty))
-    return LabelledTable(rows, _labels(rows, names[1], path), *names, guessed, n_empty, notes)
+    return LabelledTable(rows, _labels(rows, names[1], path, known), *names, guessed, n_empty, notes)
 
 
 def _choose_columns(table: Table, text: str | None, label: str | None) -> tuple[int, int]:
@@ -147,11 +149,16 @@ def _label_of(cell: Any, column: str) -> str:
     return label
 
 
-def _labels(rows: Sequence[LabelledRow], column: str, path: Path) -> tuple[str, ...]:
+def _labels(rows: Sequence[LabelledRow], column: str, path: Path, known: Sequence[str] | None) -> tuple[str, ...]:
     """The label names, sorted. Raises DataError when they cannot be classes."""
     labels = tuple(sorted({row.label for row in rows}))
     if not rows:
         raise DataError("there is no row with a text", where=path, hint=_TABLE)
+    if known is not None:
+        if unknown := [row for row in rows if row.label not in known]:
+            what = f"line {unknown[0].line:,}: the label {unknown[0].label!r} is not known"
+            raise DataError(what, where=path, hint=f"Known: {', '.join(known)}. {_NAME_THEM}")
+        return labels
     if len(labels) == 1:
         what = f"every row has the same label, {labels[0]!r}"
         raise DataError(what, where=path, hint=f"A classifier needs two or more. {_NAME_THEM}")

@@ -6,16 +6,21 @@ before them. Not here: teaching (`vidro.train.instruct`), scores (`vidro.evals.a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from vidro.config.schema import SamplingOptions
 from vidro.core.errors import UsageError
 from vidro.infer.session import Generation, Session
 from vidro.model.transformer import Transformer
 from vidro.text.conversation import Message, PromptStyle
-from vidro.text.styles import encode_segments
+from vidro.text.styles import STYLES, encode_segments, get_style
 from vidro.text.tokenizer import Tokenizer
+
+TEMPLATE = "chat_template.jinja"
+"""The style as others read it, in the run's folder."""
 
 
 class Answerer:
@@ -38,6 +43,14 @@ class Answerer:
                 what = f"prompt {number} has {len(ids)} tokens, and the model sees {self.context_length}"
                 raise UsageError(what, hint="Ask something shorter.")
         return self.session.generate(prompts, with_stops(options, self.style))
+
+
+def style_of_run(path: Path, record: Mapping[str, Any], tokenizer: Tokenizer) -> PromptStyle | None:
+    """The style that the run at `path` was taught with; None for one that only continues texts."""
+    name = record.get("prompt_style")
+    if name is None:
+        return None
+    return get_style(name if name in STYLES else f"jinja:{path / TEMPLATE}", tokenizer)
 
 
 def with_stops(options: SamplingOptions, style: PromptStyle) -> SamplingOptions:

@@ -94,7 +94,7 @@ class ClassifierSession:
 
     def predict(self, text: str) -> Prediction:
         """The class of one text."""
-        return next(self.stream([text]))
+        return self._predictions([self.reader.row(text)])[0]
 
     def stream(self, texts: Iterable[str], *, together: int = SORTED_TOGETHER) -> Iterator[Prediction]:
         """The class of each text, in order, computed `together` at a time."""
@@ -102,10 +102,14 @@ class ClassifierSession:
         for some in batched(texts, together):
             rows = self.reader.rows(some, first=n_done + 1)
             n_done += len(rows)
-            shares = self.logits(rows).softmax(-1).tolist()
-            for row, share in zip(rows, shares, strict=True):
-                named = dict(zip(self.labels, share, strict=True))
-                yield Prediction(max(named, key=named.__getitem__), named, row.n_cut)
+            yield from self._predictions(rows)
+
+    def _predictions(self, rows: Sequence[Row]) -> list[Prediction]:
+        shares = self.logits(rows).softmax(-1).tolist()
+        named = [dict(zip(self.labels, share, strict=True)) for share in shares]
+        return [
+            Prediction(max(each, key=each.__getitem__), each, row.n_cut) for row, each in zip(rows, named, strict=True)
+        ]
 
     def logits(self, rows: Sequence[Row]) -> Float[Tensor, "N C"]:
         """Scores of each class for each row, in order. Rows of similar length are computed together."""

@@ -22,7 +22,7 @@ from vidro.checkpoint.huggingface import read_model
 from vidro.checkpoint.run import OpenedRun, load_tokenizer
 from vidro.checkpoint.training_state import Checkpoint
 from vidro.config.schema import ClassifyOptions, LabelOptions
-from vidro.core.errors import DataError, UsageError
+from vidro.core.errors import UsageError
 from vidro.core.events import EventStream
 from vidro.core.files import atomic_path, sha256_file
 from vidro.data.duplicates import LabelledSplit, deduplicate, find_duplicates, leaks, split_rows
@@ -48,7 +48,7 @@ from vidro.train.finetune import (
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
 
-EPOCHS = 5.0
+EPOCHS = 3.0
 PREDICTIONS = "predictions.jsonl"
 
 
@@ -228,11 +228,7 @@ def divide(
     """Train, validation and test rows; the test rows are those of ``--test`` where it is said."""
     if options.test is None:
         return split_rows(rows, val=options.val_share, test=options.test_share, seed=seed, book=options.book)
-    given = read_labelled(Path(options.test), **columns, skip_empty=options.skip_empty)
-    unknown = sorted(set(given.labels) - set(labels))
-    if unknown:
-        hint = f"Labels to learn: {', '.join(labels)}."
-        raise DataError(f"the label {unknown[0]!r} is not among those to learn", where=options.test, hint=hint)
+    given = read_labelled(Path(options.test), **columns, skip_empty=options.skip_empty, known=labels)
     split = split_rows(rows, val=options.val_share, test=0.0, seed=seed, book=options.book)
     return LabelledSplit(split.train, split.val, given.rows)
 

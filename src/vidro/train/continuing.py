@@ -39,7 +39,9 @@ def check_unchanged(path: Path, options: PretrainOptions, said: dict[str, Any]) 
             raise RunError(f"this run was made {made}", where=path, hint=hint)
 
 
-def checkpoint_to_continue(path: Path, *, more: bool) -> tuple[Checkpoint, list[str]]:
+def checkpoint_to_continue(
+    path: Path, *, more: bool, anew: str = "Prolong it with --more, or start a new run with --from."
+) -> tuple[Checkpoint, list[str]]:
     """The newest whole checkpoint (for `more`: the one before the decay), and what was wrong with newer ones."""
     try:
         finished = read_record(path).get("status") == "finished"
@@ -52,8 +54,7 @@ def checkpoint_to_continue(path: Path, *, more: bool) -> tuple[Checkpoint, list[
     if more and not finished:
         raise RunError("--more prolongs a finished run", where=path, hint="This one is not: continue it with --resume.")
     if finished and not more:
-        hint = "Prolong it with --more, or start a new run with --from."
-        raise RunError("this run is finished", where=path, hint=hint)
+        raise RunError("this run is finished", where=path, hint=anew)
     newest, notes = newest_complete(directory)
     if newest is None:
         hint = "It was stopped before its first checkpoint; start it again with --overwrite."

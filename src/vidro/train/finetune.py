@@ -20,8 +20,15 @@ import torch
 from vidro.checkpoint.huggingface import from_hf_config, read_model, write_model
 from vidro.checkpoint.run import OpenedRun, check_place, create_run, lock_run, safe_stem, versions
 from vidro.checkpoint.training_state import Checkpoint, drop_after
-from vidro.config.load import from_dict, read_toml, to_dict, to_toml
-from vidro.config.schema import BudgetOptions, ClassifyOptions, InstructOptions, OptimOptions, TuneOptions
+from vidro.config.load import COMMANDS, RUN_SCHEMAS, from_dict, kind_of, read_toml, to_dict, to_toml
+from vidro.config.schema import (
+    BudgetOptions,
+    ClassifyOptions,
+    InstructOptions,
+    OptimOptions,
+    PreferOptions,
+    TuneOptions,
+)
 from vidro.core.errors import CheckpointError, RunError, UsageError, VidroError
 from vidro.core.events import EventStream, JsonlSink
 from vidro.core.files import read_json, sha256_file, write_text_atomic
@@ -44,11 +51,13 @@ from vidro.train.pretrain import PretrainResult, Surroundings
 from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
 from vidro.train.stop import StopSignal
+from vidro.train.watch import Watch
 
 LARGE = 50_000_000  # parameters; of larger models the last block learns only
+TURN_FRAC = 0.1  # few rows to check with make the validation loss wobble: only so much above the lowest is said
 CLOSING_S = 3.0  # of a budget in minutes: for drawing and writing at the end
 
-TuneSettings = ClassifyOptions | InstructOptions
+TuneSettings = ClassifyOptions | InstructOptions | PreferOptions
 
 
 class RowTask(Task, Protocol):
@@ -79,6 +88,7 @@ class Job:
     finish: Callable[[Transformer, Path, EventStream], dict[str, Any]]
     notes: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    rows_each: int = 1  # rows of a batch for each row of the table: a pair of answers is two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +100,8 @@ class TuneFacts:
     training_s: float | None
     threads: int
     data: dict[str, Any]
-    base: str | None = None  # where the model was that it started from
+    base: str | None = None  # where the model was that it started from …
+    parent_step: int | None = None  # … and of which step of the parent
 
 
 MakeJob = Callable[[TuneSettings, OpenedRun | None, Checkpoint | None, Path], Job]
@@ -118,7 +129,7 @@ def finetune(
         with lock_run(path):
             facts = TuneFacts(
                 kind=job.kind, parent=str(parent.path.resolve()), training_s=None, threads=threads, data=job.facts,
-                base=str(parent.model_dir.resolve()),
+                base=str(parent.model_dir.resolve()), parent_step=parent.step,
             )  # fmt: skip
             write_text_atomic(path / "run.toml", settings_text(job))
             return _train(path, job, facts, around=around)
@@ -128,9 +139,13 @@ def resume(make_job: MakeJob, schema: type[TuneSettings], path: Path, *, around:
     """Go on with a stopped run from its newest whole checkpoint, bit for bit."""
     if not (path / "run.toml").is_file():
         raise RunError("there is no run to go on with", where=path, hint="Start it with vidro finetune.")
-    options = from_dict(schema, read_toml(path / "run.toml"), where=path / "run.toml")
+    table = read_toml(path / "run.toml")
+    if RUN_SCHEMAS[kind_of(table)] is not schema:
+        hint = f"Go on with {COMMANDS[kind_of(table)]} --resume."
+        raise RunError(f"this run is of another kind ({kind_of(table)})", where=path, hint=hint)
+    options = from_dict(schema, table, where=path / "run.toml")
     with lock_run(path):
-        checkpoint, notes = checkpoint_to_continue(path, more=False)
+        checkpoint, notes = checkpoint_to_continue(path, more=False, anew="Start a new run.")
         facts = TuneFacts(**checkpoint.state["facts"])
         drop_after(path / "checkpoints", checkpoint.state["loop"]["step"])
         with settled(facts.threads):
@@ -202,6 +217,7 @@ def assemble(
         record={
             "kind": job.kind,
             "parent": facts.parent,
+            "parent_step": facts.parent_step,
             "prompt_style": None,  # of a kind that has one, below
             "tokenizer": {
                 "kind": job.tokenizer.kind,
@@ -217,7 +233,8 @@ def assemble(
             **job.record,
         },
     )
-    state = LoopState(scaler=LossScaler() if precision.scaled else None)
+    watch = Watch(turn_frac=TURN_FRAC)
+    state = LoopState(scaler=LossScaler() if precision.scaled else None, watch=watch)
     if at is not None:
         state = keeper.restore(at)
     elif options.budget.minutes is not None:
@@ -239,7 +256,7 @@ def assemble(
                 final=options.optim.final_lr,
             ),
             step=StepSettings(
-                micro_batch=options.train.micro_batch or options.train.batch_rows,
+                micro_batch=(options.train.micro_batch or options.train.batch_rows) * job.rows_each,
                 clip=options.optim.clip,
                 autocast=lambda: autocast(device, precision),
             ),
@@ -355,8 +372,22 @@ def with_budget(budget: BudgetOptions, *, epochs: float) -> BudgetOptions:
     return budget if said else BudgetOptions(epochs=epochs)
 
 
-def resolved_rates(optim: OptimOptions, model: Transformer) -> OptimOptions:
-    """The optimizer's options with every gap filled, as ``run.toml`` keeps them."""
+def resolved_rates(optim: OptimOptions, model: Transformer, *, share: float = 1.0) -> OptimOptions:
+    """The optimizer's options with every gap filled, as ``run.toml`` keeps them: far gentler than in pretraining.
+
+    `share` of the usual rates, for kinds that are to move the model less.
+
+    Measured at 128 wide (`docs/diary.md`); AdamW's falls with the width to the book's 5e-5 at 768.
+    """
+    width = model.config.d_model
+    lr = optim.lr
+    if lr is None:
+        usual = 1e-3 * min(1.0, (192 / width) ** 0.5) if optim.optimizer == "muon" else 5e-5 * (768 / width) ** 1.6
+        lr = share * usual
+    tied = model.config.tie_embeddings
+    own = optim.embedding_lr if optim.embedding_lr is not None or tied else lr
+    muon_lr = share * 0.004 if optim.muon_lr is None and optim.optimizer == "muon" else optim.muon_lr
+    optim = replace(optim, lr=lr, embedding_lr=own, muon_lr=muon_lr)
     numbers = optimizer_settings(optim, model.config)
     return replace(
         optim,

@@ -26,7 +26,7 @@ from vidro.core.files import atomic_path, sha256_file
 from vidro.data.collate import Example, collate, fit_lengths, make_example
 from vidro.data.instructions import InstructionRow, InstructionTable, RowSplit, read_instructions, split_instructions
 from vidro.evals.answers import AnswerRow, score_answers
-from vidro.infer.answering import Answerer
+from vidro.infer.answering import TEMPLATE, Answerer
 from vidro.infer.session import Generation
 from vidro.model.loss import lm_loss
 from vidro.model.modes import at_rest
@@ -50,7 +50,6 @@ from vidro.train.step import Batch
 EPOCHS = 3.0
 VAL_ROWS = 64  # rows evaluated at once
 RESPONSES = "responses.jsonl"
-TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(kw_only=True)

@@ -86,7 +86,8 @@ def trial(train: list[str], val: list[str]) -> float:
         return lm_loss(module, part.ids, part.targets)
 
     for step in range(STEPS):
-        batch = Batch(*(torch.from_numpy(array) for array in stream.batch(step * ROWS, ROWS)))
+        drawn, targets = (torch.from_numpy(array) for array in stream.batch(step * ROWS, ROWS))
+        batch = Batch(drawn, targets)
         multiplier = SCHEDULE.multiplier((step + 0.5) / STEPS)
         train_step(model, optimizer, batch, loss=loss, multiplier=multiplier, settings=settings)
     pieces = [np.array(tokenizer.encode(text), dtype=np.int64) for text in val if text]

@@ -136,6 +136,11 @@ def set_up(
     if parent is not None:
         tokenizer = load_tokenizer(parent)
         config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
+        if config.labels:
+            hint = "Start from the language model that it was made from."
+            raise UsageError(
+                "--from starts from a language model, and this is a classifier", where=parent.path, hint=hint
+            )
         shape = inherited_shape(options.model, config)
         if options.train.init != "family":
             raise UsageError("--from brings its own first weights", where="init", hint="Leave it out.")

@@ -16,15 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from vidro.core.errors import TrainingError
-from vidro.core.shapes import Int, Shaped
+from vidro.core.shapes import Float, Int, Shaped
 from vidro.train.optim import Optimizer
 
 
 class Batch(NamedTuple):
-    """Rows of ids and what is to be predicted; targets of −100 are not counted."""
+    """Rows of ids and what is to be predicted; targets of −100 are not counted.
+
+    `n_counted`: by how many the sum of nats is divided where it is not the targets that count (pairs of rows, say).
+    `known`: a number known of each row before (what a reference model says of it).
+    """
 
     ids: Int[Tensor, "B T"]
     targets: Shaped[Tensor, "B *rest"]
+    n_counted: int | None = None
+    known: Float[Tensor, "B"] | None = None
 
 
 LossFunction = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
@@ -80,7 +86,7 @@ def train_step(
     an overflowing gradient skips the move instead).
     """
     optimizer.zero_grad()
-    counted = int((batch.targets != -100).sum())
+    counted = int((batch.targets != -100).sum()) if batch.n_counted is None else batch.n_counted
     if counted == 0:
         raise TrainingError("this batch has no token to learn from")
     scale = 1.0 if scaler is None else scaler.scale
@@ -88,7 +94,8 @@ def train_step(
     for first in range(0, len(batch.ids), settings.micro_batch):
         rows = slice(first, first + settings.micro_batch)
         with settings.autocast():
-            nats, _ = loss(model, Batch(batch.ids[rows], batch.targets[rows]))
+            known = None if batch.known is None else batch.known[rows]
+            nats, _ = loss(model, Batch(batch.ids[rows], batch.targets[rows], known=known))
         (nats * (scale / counted)).backward()
         total += nats.item()
     mean = total / counted

@@ -20,6 +20,8 @@ class Watch:
     looks_since_best: int = 0
     looks_above: int = 0
     overfit_said: bool = False
+    turn_frac: float = TURN_FRACTION
+    """How far above its lowest the validation loss must be, as a share, to have turned up."""
 
     def observe(self, step: int, nats: float, train_nats: float | None) -> bool:
         """Take in one look (nats per token); True when it is the best so far."""
@@ -28,7 +30,7 @@ class Watch:
             self.looks_since_best = self.looks_above = 0
             return True
         self.looks_since_best += 1
-        self.looks_above = self.looks_above + 1 if nats > self.best_nats * (1 + TURN_FRACTION) else 0
+        self.looks_above = self.looks_above + 1 if nats > self.best_nats * (1 + self.turn_frac) else 0
         return False
 
     def turn(self, step: int, nats: float, train_nats: float | None, *, helps: str) -> str | None:
