@@ -126,7 +126,7 @@ class TuneBench(Bench):
         self, kind: str, name: str, *listeners: Callable[[Event], None], parent: OpenedRun | None = None, **flags: Any
     ) -> training.PretrainResult:
         make_job, schema, data, file = WIRINGS[kind]
-        own = {} if kind == "classify" else {"answer_tokens": 4, "test_rows": 8}
+        own = {"answer_tokens": 4, "test_rows": 8} if kind == "instruct" else {}
         options = resolve(schema, flags={data: str(self.folder / file), **own, **TUNE, **flags})
         return tuning.finetune(
             make_job,
@@ -173,14 +173,15 @@ def tune_base(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
     source = folder / "stories.txt"
     source.write_text(text(seed=1, n_bytes=40_000), encoding="utf-8")
     bench = Bench(folder, source)
-    run = bench.train("base", steps=40, context_length=96, vocab_size=512, batch_tokens=768, checkpoint_steps=40)
+    run = bench.train("base", steps=40, context_length=128, vocab_size=512, batch_tokens=768, checkpoint_steps=40)
     return open_run(RunRef(run.path))
 
 
 @pytest.fixture
 def tuner(tmp_path: Path, tune_base: OpenedRun) -> TuneBench:
-    rows = messages(seed=2, n=160, task="topics", held_out=False)
-    (tmp_path / "messages.tsv").write_text("".join(f"{label}\t{text}\n" for label, text in rows), encoding="utf-8")
+    rows = {text: label for label, text in messages(seed=2, n=170, task="topics", held_out=False)}  # no text twice
+    lines = [f"{label}\t{text}\n" for text, label in rows.items()][:160]
+    (tmp_path / "messages.tsv").write_text("".join(lines), encoding="utf-8")
     asked = (json.dumps(row._asdict()) for row in instructions(seed=2, n=120, held_out=False))
     (tmp_path / "asked.jsonl").write_text("\n".join(asked) + "\n", encoding="utf-8")
     return TuneBench(tmp_path, tmp_path / "messages.tsv", base=tune_base)

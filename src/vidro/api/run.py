@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidro.api.evaluate import AnswerOptions
 from vidro.api.settings import sampling_options, signature
-from vidro.config.schema import SamplingOptions
+from vidro.config.schema import SamplingOptions, Settings
 from vidro.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vidro.config.schema import ModelConfig
     from vidro.data.documents import ReadReport
     from vidro.evals.accuracy import ClassScores
+    from vidro.evals.instructions import RunAnswers
     from vidro.evals.perplexity import TextScore
     from vidro.infer.answering import Answerer
     from vidro.infer.classifier import ClassifierSession, Prediction
@@ -137,7 +139,7 @@ class Run:
         from vidro.data.survey import open_source
 
         data = self._data()
-        if self.record["kind"] != "base":
+        if self.record.get("kind", "base") != "base":
             if not Path(data["source"]).is_file() or sha256_file(Path(data["source"])) != data["sha256"]:
                 what = "the rows that it learned from are gone or have changed"
                 raise DataError(what, where=data["source"], hint="Put the old file back in its place.")
@@ -154,10 +156,10 @@ class Run:
         from vidro.data.instructions import read_instructions, read_preferences
         from vidro.data.labelled import read_labelled
 
-        if self.record["kind"] == "classifier":
+        if self.record.get("kind", "base") == "classifier":
             columns = {name: self._data()[name] for name in ("text_column", "label_column")}
             return (row.text for row in read_labelled(path, **columns, skip_empty=True).rows)
-        if self.record["kind"] == "preferred":
+        if self.record.get("kind", "base") == "preferred":
             pairs = read_preferences(path, skip_empty=True)
             return ("\n".join([*(m.text for m in row.prompt), row.chosen, row.rejected]) for row in pairs.rows)
         table = read_instructions(path, skip_empty=True)
@@ -189,7 +191,11 @@ class Run:
         from vidro.core.files import read_json, sha256_bytes, write_json_atomic
         from vidro.infer.reading import count_words
 
-        how = to_dict(self.settings.data) if self.record["kind"] == "base" else self.record["kind"]
+        how = (
+            to_dict(self.settings.data)
+            if self.record.get("kind", "base") == "base"
+            else self.record.get("kind", "base")
+        )
         key = json.dumps([self._data()["sha256"], how], sort_keys=True)
         path = cache / "words" / f"{sha256_bytes(key.encode())[:32]}.json"
         if not path.is_file():
@@ -223,6 +229,16 @@ class Run:
         conversation = [*opening, Message("user", question, input)]
         (answer,) = self.answerer.answers([conversation], sampling_options(sampling))
         return answer.text.strip()
+
+    def evaluate_instructions(self, data: str | Path, **options: Any) -> RunAnswers:
+        """The answers to the rows of a file of instructions, their scores, and a judge's where one is named.
+
+        Keywords: AnswerOptions and `skip_empty`, `judge_key`, `on_progress`; for several runs side by side see
+        `vidro.api.evaluate`. Remarks go to `say`. Raises DataError and UsageError.
+        """
+        from vidro.api.evaluate import evaluate_instructions
+
+        return evaluate_instructions([self], data, **options).runs[0]
 
     # -- a classifier --------------------------------------------------------------------------------------------
 
@@ -374,10 +390,13 @@ class Run:
         return plot_run(self.path)
 
 
-def _show_settings(function: Any, first: list[inspect.Parameter]) -> None:
-    function.__signature__ = signature(first, SamplingOptions)
+def _show_settings(function: Any, first: list[inspect.Parameter], schema: type[Settings] = SamplingOptions) -> None:
+    function.__signature__ = signature(first, schema)
 
 
-_self, _prompt = (inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "prompt"))
+_self, _prompt, _data = (
+    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "prompt", "data")
+)
 _show_settings(Run.generate, [_self, _prompt.replace(default="")])
 _show_settings(Run.stream, [_self, _prompt.replace(default="")])
+_show_settings(Run.evaluate_instructions, [_self, _data], AnswerOptions)

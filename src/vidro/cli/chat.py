@@ -58,6 +58,8 @@ def talk(runs: Sequence[Run], sampling: dict[str, Any], *, system: str | None = 
     from vidro.infer.reading import introduction, taught_line, texts_read
 
     run = runs[0]
+    for each in runs:
+        check_talks(each, system)
     if run.style is None:
         prompts, known_words = from_training_text(run)
         remark(introduction(texts_read(*(each.record for each in run.ancestry())), prompts))
@@ -81,16 +83,21 @@ def talk(runs: Sequence[Run], sampling: dict[str, Any], *, system: str | None = 
             remark(str(problem))
 
 
+def check_talks(run: Run, system: str | None) -> None:
+    """Raise UsageError, before anything is said, for a classifier, and for a system text that a run cannot take."""
+    _ = run.session  # a classifier has none
+    if run.style is None and system is not None:
+        raise UsageError("this run was not taught to answer", where=run.path, hint="Leave --system out.")
+
+
 def open_chat(run: Run, sampling: dict[str, Any], known_words: dict[str, int] | None, system: str | None) -> Chat:
-    """A conversation with one run, in its style. Raises UsageError for a system text that it cannot take."""
+    """A conversation with one run, in its style."""
     from vidro.api.settings import sampling_options
     from vidro.infer.answering import Turns, with_stops
     from vidro.infer.chat import Chat
 
     options = sampling_options(sampling)
     if run.style is None:
-        if system is not None:
-            raise UsageError("this run was not taught to answer", where=run.path, hint="Leave --system out.")
         return Chat(run.session, options, known_words=known_words)
     style = Turns(run.tokenizer, run.style, system=system)
     return Chat(run.answerer.session, with_stops(options, run.style), style=style, known_words=known_words)

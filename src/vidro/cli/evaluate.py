@@ -1,25 +1,35 @@
-"""``vidro evaluate``: how well models predict a text, or classifiers their classes, side by side."""
+"""``vidro evaluate``: how well models predict a text, or classifiers their classes, or how models answer, side by side.
+
+Not here: what is shown of answers (`instructions`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
+from vidro.api.evaluate import AnswerOptions
 from vidro.cli.apps import make_app
-from vidro.cli.options import Device, Encoding, Json, Runs, SkipBad, Threads, takes, value
-from vidro.config.schema import TableOptions, setting
+from vidro.cli.options import Device, Encoding, Json, Runs, SkipBad, Threads, flag_name, takes, value
+from vidro.config.load import leaves
+from vidro.config.schema import Settings, TableOptions, setting
 from vidro.core.errors import UsageError
 
 app = make_app(
     "evaluate",
-    "Measure how well a model predicts a text (bits per byte, perplexity) or a classifier its classes.",
-    usage="vidro evaluate RUN... (--text FILE | --labels FILE)",
+    "Measure how well a model predicts a text (bits per byte, perplexity), a classifier its classes, or how a model "
+    "answers.",
+    usage="vidro evaluate RUN... (--text FILE | --labels FILE | --instructions FILE)",
     examples=(
         "vidro evaluate last --text other-book.txt",
         "vidro evaluate book-1 book-2 --text other-book.txt      side by side",
         "vidro evaluate last --text other-book.txt --stride 64   sliding windows",
         "vidro evaluate spam-1 --labels new-messages.tsv         accuracy, precision, recall",
+        "vidro evaluate tasks-1 --instructions tasks.json        answers and their scores",
+        "vidro evaluate tasks-1 --instructions tasks.json --judge ollama:llama3",
+        "vidro evaluate tasks-1 --instructions tasks.json --report tasks.html",
     ),
 )
 
@@ -33,10 +43,35 @@ class LabelledTexts(TableOptions):
     """What a classifier is asked."""
 
     labels: str | None = setting(None, "Labelled texts: CSV, TSV or JSONL.")
+    skip_empty: bool = setting(False, "Leave out and count rows without text or answer, instead of stopping.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instructions(Settings):
+    """What a model that answers is asked."""
+
+    instructions: str | None = setting(None, "Questions with answers: JSON or JSONL (Alpaca, messages, pairs).")
+    judge_key_file: str | None = setting(None, "A file with the key that the judge's server wants, and nothing else.")
+    report: str | None = setting(None, "Write the scores, plots and examples as one HTML page too.")
+
+
+TASKS = ("text", "labels", "instructions")
+BELONGS: dict[str, tuple[str, ...]] = {
+    "stride": ("text",),
+    "skip_bad": ("text",),
+    "encoding": ("text", "labels"),
+    "text_column": ("labels",),
+    "label_column": ("labels",),
+    "skip_empty": ("labels", "instructions"),
+    "report": ("labels", "instructions"),
+    "judge_key_file": ("instructions",),
+    **dict.fromkeys(leaves(AnswerOptions), ("instructions",)),
+}
+"""Which flag says something about which of the three."""
 
 
 @app.default
-@takes(LabelledTexts)
+@takes(LabelledTexts, Instructions, AnswerOptions)
 def evaluate(
     *runs: Runs,
     text: Text = None,
@@ -46,30 +81,55 @@ def evaluate(
     device: Device = "auto",
     threads: Threads = None,
     json: Json = False,
-    **table: Any,
+    **said: Any,
 ) -> int:
-    """Evaluate each run on the text, or on the labelled texts."""
+    """Evaluate each run on the text, on the labelled texts, or on the questions."""
     from vidro.api.run import load
     from vidro.cli.options import at_least_one, use_threads
 
     at_least_one(runs)
-    labels = table.pop("labels", None)
-    if (text is None) == (labels is None):
-        raise UsageError("what is to be evaluated?", hint="Say --text FILE or --labels FILE; not both.")
-    of_text = {"stride": stride, "skip_bad": skip_bad}
-    for name, said in (of_text if text is None else table).items():
-        if said:
-            other = "labels" if text is not None else "text"
-            raise UsageError(f"--{name.replace('_', '-')} belongs to --{other}", hint="Leave it out.")
+    task = the_task({"text": text, "stride": stride, "encoding": encoding, "skip_bad": skip_bad, **said})
+    report = checked_report(said.pop("report", None))
     opened = [load(name, device=device) for name in runs]
     use_threads(threads)
-    if labels is not None:
-        return on_labels(runs, opened, labels, table, json=json)
-    assert text is not None
-    return on_text(runs, opened, text, stride, {"encoding": encoding, "skip_bad": skip_bad}, json=json)
+    if task == "text":
+        return on_text(runs, opened, str(text), stride, {"encoding": encoding, "skip_bad": skip_bad}, json=json)
+    if task == "labels":
+        labels = said.pop("labels")
+        return on_labels(runs, opened, labels, {"encoding": encoding, **said}, report=report, json=json)
+    from vidro.cli.instructions import on_instructions
+
+    questions, key_file = said.pop("instructions"), said.pop("judge_key_file", None)
+    skip_empty = said.pop("skip_empty", False)
+    return on_instructions(opened, questions, said, key_file=key_file, skip_empty=skip_empty, report=report, json=json)
 
 
-def on_labels(runs: Sequence[str], opened: list[Any], labels: str, columns: dict[str, Any], *, json: bool) -> int:
+def the_task(said: dict[str, Any]) -> str:
+    """Which of the three is asked for. Raises UsageError for none or several, and for a flag of another."""
+    named = [name for name in TASKS if said.get(name) is not None]
+    if len(named) != 1:
+        hint = "Say one of --text FILE, --labels FILE and --instructions FILE."
+        raise UsageError("what is to be evaluated?", hint=hint)
+    for name, argument in said.items():
+        unsaid = argument is None or argument is False  # a 0 was said
+        if not unsaid and name in BELONGS and named[0] not in BELONGS[name]:
+            owners = " and ".join(flag_name(owner) for owner in BELONGS[name])
+            raise UsageError(f"{flag_name(name)} belongs to {owners}", hint="Leave it out.")
+    return named[0]
+
+
+def checked_report(report: str | None) -> str | None:
+    """The file of the report. Raises UsageError before anything is measured where it cannot be one."""
+    if report is not None:
+        from vidro.evals.report import check_report
+
+        check_report(Path(report))
+    return report
+
+
+def on_labels(
+    runs: Sequence[str], opened: list[Any], labels: str, columns: dict[str, Any], *, report: str | None, json: bool
+) -> int:
     """Accuracy, precision and recall, and which classes are taken for which."""
     from vidro.cli.terminal import print_json
     from vidro.evals.accuracy import accuracy_table, confusion_table
@@ -79,6 +139,8 @@ def on_labels(runs: Sequence[str], opened: list[Any], labels: str, columns: dict
         if number:
             run.say = lambda message: None  # the remarks on the table are the same for each run
         scores.append(run.evaluate_labels(labels, **columns))
+    if report is not None:
+        write_label_page(runs, scores, labels, Path(report))
     if json:
         found = [{"run": name, **score.to_json()} for name, score in zip(runs, scores, strict=True)]
         print_json({"labels": labels, **(found[0] if len(found) == 1 else {"results": found})})
@@ -86,6 +148,18 @@ def on_labels(runs: Sequence[str], opened: list[Any], labels: str, columns: dict
     for name, score in zip(runs, scores, strict=True):
         print("\n".join([f"{name} on {labels}:", *accuracy_table(score), "", *confusion_table(score), ""]))
     return 0
+
+
+def write_label_page(runs: Sequence[str], scores: list[Any], labels: str, path: Path) -> None:
+    """The report of ``--report``."""
+    from vidro.checkpoint.run import versions
+    from vidro.cli.terminal import note
+    from vidro.evals.report import write_report
+    from vidro.evals.report_pages import Labelled, label_page
+
+    found = [Labelled(name, score) for name, score in zip(runs, scores, strict=True)]
+    write_report(label_page(found, data=labels, versions=versions()), path)
+    note(f"Report: {path}")
 
 
 def on_text(

@@ -39,7 +39,7 @@ PAGES: dict[str, tuple[Entry, ...]] = {
         Entry("chat", "Talk to a model, line by line."),
         Entry("finetune", "Teach a model a task: to tell classes of texts apart, or to answer."),
         Entry("predict", "Let a classifier say which class a text is."),
-        Entry("evaluate", "Measure how well a model predicts a text, or a classifier its classes."),
+        Entry("evaluate", "Measure how well a model predicts a text, tells classes apart, or answers."),
     ),
     "Keep house": (
         Entry("runs", "List, show, compare and remove your runs."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from vidro.cli.apps import make_app
 from vidro.cli.options import Json, Threads, switch, takes, value
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = make_app(
     "quickstart",
-    "The whole path in a few minutes, offline: a text, its tokens, a model, its samples and curves, a chat.",
+    "The whole path in five minutes, offline: a text, its tokens, a model that writes, sorts mail and answers, a chat.",
     usage="vidro quickstart",
     examples=("vidro quickstart", "vidro quickstart --minutes 5      a better model"),
 )
@@ -29,7 +29,7 @@ STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
 
-Minutes = Annotated[float | None, value("How long it may take until the model is trained; 2 if not said.", "N")]
+Minutes = Annotated[float | None, value("How long each of the two longer trainings may take; 2 if not said.", "N")]
 Steps = Annotated[int | None, value("Train this many steps instead.", "N")]
 Out = Annotated[str | None, value("Where to put the run; otherwise the first free runs/quickstart-N.", "DIR")]
 Seed = Annotated[int, value("Same seed: same model (with --steps).", "N")]
@@ -57,7 +57,8 @@ def quickstart(
     said = {"minutes": minutes, "steps": steps, "out": out, "seed": seed, "threads": threads}
     if minutes is None and steps is None:
         said["minutes"] = MINUTES
-    check_out(out)
+    for place in (None,) if out is None else (out, f"{out}-spam", f"{out}-assistant"):
+        check_out(place)
     text = write_stories(cache_dir())
     wish = request(str(text), {name: value for name, value in said.items() if value is not None})
     show_text(text)
@@ -67,17 +68,38 @@ def quickstart(
     samples = write_samples(run)
     show_copies(text, samples)
     show_curves(result.path)
+    found: dict[str, Any] = {"run": str(result.path), "reason": result.reason, "samples": samples, **result.results}
+    last = run
+    if result.signum is None:  # whoever landed the first half has seen enough
+        last, more = second_half(run, out, minutes=minutes, steps=steps, threads=threads)
+        found |= more
     if json:
-        print_json({"run": str(result.path), "reason": result.reason, "samples": samples, **result.results})
+        print_json(found)
     else:
         note(f"\n{NEXT}")
-        print(result.path, flush=True)
+        print(last.path, flush=True)
         if result.signum is None and not no_chat and sys.stdin.isatty() and sys.stdout.isatty():
             from vidro.cli.chat import talk
 
-            heading("Chat", "It continues whatever you type. Ctrl-D leaves.")
-            talk([run], {})
+            heading("Chat", "Ask it what it was asked above, in other words. Ctrl-D leaves.")
+            talk([last], {"temperature": 0})
     return exit_code(result)
+
+
+def second_half(
+    run: Run, out: str | None, *, minutes: float | None, steps: int | None, threads: int | None
+) -> tuple[Run, dict[str, Any]]:
+    """A classifier and an assistant made of the model; the assistant, and what to say of both."""
+    from vidro.cli import quickstart_tasks as tasks
+
+    places = (None, None) if out is None else (Path(f"{out}-spam"), Path(f"{out}-assistant"))
+    quick = {} if steps is None else {"steps": steps}
+    spam = tasks.classifier(run, places[0], quick, threads=threads, heading=heading)
+    longer = quick or {"minutes": MINUTES if minutes is None else minutes}
+    able = tasks.assistant(run, places[1], longer, threads=threads, heading=heading)
+    asked = tasks.ask(able)
+    results = {"classifier": spam.record["results"], "assistant": able.record["results"]}
+    return able, {"classifier_run": str(spam.path), "assistant_run": str(able.path), "asked": asked, **results}
 
 
 def check_out(out: str | None) -> None:

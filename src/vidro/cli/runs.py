@@ -262,7 +262,7 @@ def read_line(record: dict[str, Any]) -> tuple[str, str]:
     from vidro.api.words import counted, human_bytes
 
     data = record["data"]
-    if record["kind"] == "base":
+    if record.get("kind", "base") == "base":
         size = human_bytes(data["train_bytes"] + data["val_bytes"])
         return "Text", f"{data['name']} ({size}, {counted(data['n_documents'], 'document')}), {data['source']}"
     parts = f"{data['n_train']:,} to learn from, {data['n_val']:,} to check with, {data['n_test']:,} to score with"

@@ -104,7 +104,7 @@ _ALL = (
     Corpus(
         name="tinyworld-instructions",
         kind="instructions",
-        about="4,000 instructions of eight kinds with exact answers, and 500 of unseen combinations.",
+        about="24,000 instructions of eight kinds with exact answers, and 480 of unseen combinations.",
         licence="that of Vidro",
         source="vidro.data.tinyworld",
         files=(

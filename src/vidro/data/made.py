@@ -14,8 +14,8 @@ from vidro.data.tinyworld import floor_bits_per_byte, instructions, messages, st
 SEED = 1
 STORY_BYTES = 5_000_000
 BETWEEN = "\n<|endoftext|>\n"  # a line of its own between two stories: each is a document
-N_MESSAGES, N_INSTRUCTIONS = 2_000, 4_000
-HELD_OUT_SHARE = 8  # one row is held out for so many to learn from
+N_MESSAGES, N_HELD_MESSAGES = 2_000, 250
+N_INSTRUCTIONS, N_HELD_INSTRUCTIONS = 24_000, 480
 
 
 def story_text() -> Iterator[str]:
@@ -32,14 +32,14 @@ def story_floor(texts: Iterable[str]) -> float | None:
 
 def labelled(task: Literal["spam", "topics"], *, held_out: bool) -> Iterator[str]:
     """Rows of a label and a message, parted by a tab, without a header."""
-    n = N_MESSAGES // HELD_OUT_SHARE if held_out else N_MESSAGES
+    n = N_HELD_MESSAGES if held_out else N_MESSAGES
     for label, text in messages(seed=SEED, n=n, task=task, held_out=held_out):
         yield f"{label}\t{text}\n"
 
 
 def asked(*, held_out: bool) -> Iterator[str]:
     """JSON rows in Alpaca's form, with the kind of each beside it."""
-    n = N_INSTRUCTIONS // HELD_OUT_SHARE if held_out else N_INSTRUCTIONS
+    n = N_HELD_INSTRUCTIONS if held_out else N_INSTRUCTIONS
     for row in instructions(seed=SEED, n=n, held_out=held_out):
         yield json.dumps(row._asdict(), ensure_ascii=False) + "\n"
 

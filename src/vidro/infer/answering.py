@@ -35,14 +35,16 @@ class Answerer:
         """The ids up to where the model begins to write."""
         return encode_segments(self.tokenizer, self.style.prompt(messages))[0]
 
-    def answers(self, conversations: Sequence[Sequence[Message]], options: SamplingOptions) -> list[Generation]:
+    def answers(
+        self, conversations: Sequence[Sequence[Message]], options: SamplingOptions, *, slots: int | None = None
+    ) -> list[Generation]:
         """An answer to each conversation. Raises UsageError for a prompt that fills the context."""
         prompts = [self.prompt_ids(messages) for messages in conversations]
         for number, ids in enumerate(prompts, start=1):
             if len(ids) >= self.context_length:
                 what = f"prompt {number} has {len(ids)} tokens, and the model sees {self.context_length}"
                 raise UsageError(what, hint="Ask something shorter.")
-        return self.session.generate(prompts, with_stops(options, self.style))
+        return self.session.generate(prompts, with_stops(options, self.style), slots=slots)
 
 
 def style_of_run(path: Path, record: Mapping[str, Any], tokenizer: Tokenizer) -> PromptStyle | None:

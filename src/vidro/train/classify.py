@@ -96,7 +96,8 @@ class ClassifyTask:
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """(sum of nats, number of texts) of a micro-batch."""
         assert isinstance(model, Transformer)
-        return class_loss(model, batch.ids, batch.targets, self.class_weights)
+        weights = None if self.class_weights is None else self.class_weights.to(batch.ids.device)
+        return class_loss(model, batch.ids, batch.targets, weights)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Nats and accuracy on the validation texts. The nats are of the one place that is read in each."""

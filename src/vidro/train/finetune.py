@@ -61,7 +61,9 @@ TuneSettings = ClassifyOptions | InstructOptions | PreferOptions
 
 
 class RowTask(Task, Protocol):
-    """A task whose batches are rows of a table."""
+    """A task whose batches are rows of a table, on `device`."""
+
+    device: torch.device
 
     @property
     def n_rows(self) -> int: ...
@@ -125,10 +127,13 @@ def finetune(
     with settled(options.train.threads) as threads:  # before the first tensor: threads inherit what they find
         torch.manual_seed(options.train.seed)
         job = make_job(options, parent, None, parent.path)
+        minutes = job.options.budget.minutes
+        training_s = None if minutes is None else seconds_to_train(job, minutes, around)
         path = create_run(runs_dir, safe_stem(stem), out=out, overwrite=overwrite)
         with lock_run(path):
             facts = TuneFacts(
-                kind=job.kind, parent=str(parent.path.resolve()), training_s=None, threads=threads, data=job.facts,
+                kind=job.kind, parent=str(parent.path.resolve()), training_s=training_s, threads=threads,
+                data=job.facts,
                 base=str(parent.model_dir.resolve()), parent_step=parent.step,
             )  # fmt: skip
             write_text_atomic(path / "run.toml", settings_text(job))
@@ -179,7 +184,7 @@ def _train(
                 write_model(path, job.model, job.tokenizer)
                 for name, text in job.files.items():
                     write_text_atomic(path / name, text)
-            loop, facts, keeper = assemble(path, job, facts, events=events, around=around, stop=stop, at=checkpoint)
+            loop, keeper = assemble(path, job, facts, events=events, around=around, stop=stop, at=checkpoint)
             before_s = loop.state.elapsed_s
             announce(path, job, loop, events, resumed=checkpoint is not None)
             state = loop.run()
@@ -201,12 +206,11 @@ def assemble(
     around: Surroundings,
     stop: StopSignal,
     at: Checkpoint | None,
-) -> tuple[Loop, TuneFacts, RunKeeper]:
+) -> tuple[Loop, RunKeeper]:
     """The loop with everything in place, fresh or restored."""
     options = job.options
-    device = choose_device(options.train.device)
+    device = place(job)
     precision = choose_precision(options.train.precision, device)
-    make_ready(job.model, device, compiled=False)
     keeper = RunKeeper(
         path=path,
         model=job.model,
@@ -237,8 +241,6 @@ def assemble(
     state = LoopState(scaler=LossScaler() if precision.scaled else None, watch=watch)
     if at is not None:
         state = keeper.restore(at)
-    elif options.budget.minutes is not None:
-        facts = replace(facts, training_s=seconds_to_train(job, options.budget.minutes, around))
     keeper.facts = asdict(facts)
     step_tokens = max(1, round(options.train.batch_rows * job.task.row_tokens))
     epoch_tokens = max(1, round(job.task.n_rows * job.task.row_tokens))
@@ -277,7 +279,7 @@ def assemble(
         stop=stop,
         facts=speed_facts(job.model.config, MatmulPeak(device, precision.dtype)),
     )
-    return loop, facts, keeper
+    return loop, keeper
 
 
 def budget_steps(budget: BudgetOptions, job: Job) -> int | None:
@@ -292,8 +294,17 @@ def budget_steps(budget: BudgetOptions, job: Job) -> int | None:
     return None
 
 
+def place(job: Job) -> torch.device:
+    """Put model and batches on the device that the options choose."""
+    device = choose_device(job.options.train.device)
+    make_ready(job.model, device, compiled=False)
+    job.task.device = device
+    return device
+
+
 def seconds_to_train(job: Job, minutes: float, around: Surroundings) -> float:
     """What a budget in minutes leaves for steps: without what is used already and what the end will cost."""
+    place(job)
     before = around.clock()
     job.task.evaluate(job.model)
     look_s = around.clock() - before

@@ -8,9 +8,8 @@ Only answers and the token that ends each are learned, unless prompts are asked 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,18 @@ from vidro.checkpoint.huggingface import read_model
 from vidro.checkpoint.run import OpenedRun, load_tokenizer
 from vidro.checkpoint.training_state import Checkpoint
 from vidro.config.schema import InstructionOptions, InstructOptions, SamplingOptions
-from vidro.core.errors import UsageError
-from vidro.core.files import atomic_path, sha256_file
+from vidro.core.errors import DataError, UsageError
+from vidro.core.files import sha256_file
 from vidro.data.collate import Example, collate, fit_lengths, make_example
 from vidro.data.instructions import InstructionRow, InstructionTable, RowSplit, read_instructions, split_instructions
-from vidro.evals.answers import AnswerRow, score_answers
+from vidro.evals.answering import answers_to, evenly, fits, write_answers
+from vidro.evals.answers import score_answers
 from vidro.infer.answering import TEMPLATE, Answerer
-from vidro.infer.session import Generation
 from vidro.model.loss import lm_loss
 from vidro.model.modes import at_rest
 from vidro.model.transformer import Transformer
 from vidro.text.conversation import PromptStyle
-from vidro.text.styles import encode_segments, get_style, special_id, styles_for
+from vidro.text.styles import get_style, special_id, styles_for
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.finetune import (
     Job,
@@ -128,10 +127,14 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
     context = model.config.context_length
     train, notes = examples_of(split.train, options.rows, style, tokenizer, context, "to learn from")
     val, more = examples_of(split.val, options.rows, style, tokenizer, context, "to check with")
+    answerer = Answerer(model, tokenizer, style)
+    if not any(fits(answerer, row) for row in split.test):
+        hint = "Give some that are shorter: --test FILE."
+        raise DataError(f"no question to score with fits {context:,} tokens", hint=hint)
     task = InstructTask(
         train=train,
         val=val,
-        val_rows=[row for row in split.val if fits(row, style, tokenizer, context)],
+        val_rows=[row for row in split.val if fits(answerer, row)],
         order=RowOrder(train, options.train.batch_rows, options.train.seed),
         pad_id=tokenizer.eot_id if tokenizer.pad_id is None else tokenizer.pad_id,
         tokenizer=tokenizer,
@@ -154,7 +157,10 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             },
         },
         start={"style": style.name, **sizes},
-        facts={**checksums(options.rows.data, options.rows.test), "its tokenizer": tokenizer.fingerprint},
+        facts={
+            **checksums(options.rows.data, options.rows.test, template_of(options.rows.style)),
+            "its tokenizer": tokenizer.fingerprint,
+        },
         finish=lambda kept, folder, events: finish(
             kept, tokenizer, style, split.test, options.rows, folder, seed=options.train.seed
         ),
@@ -194,11 +200,22 @@ def resolved(options: InstructOptions, model: Transformer, style: PromptStyle) -
             options.rows,
             data=lasting(options.rows.data),
             test=lasting(options.rows.test),
-            style=options.rows.style or style.name,
+            style=lasting_style(options.rows.style or style.name),
         ),
         budget=with_budget(options.budget, epochs=EPOCHS),
         optim=resolved_rates(options.optim, model),
     )
+
+
+def template_of(style: str | None) -> str | None:
+    """The file that a style is read from, where it is a template."""
+    return style.removeprefix("jinja:") if style is not None and style.startswith("jinja:") else None
+
+
+def lasting_style(style: str) -> str:
+    """The style as a resume from another folder can find it."""
+    file = template_of(style)
+    return style if file is None else f"jinja:{lasting(file)}"
 
 
 def read_rows(options: InstructionOptions, *, seed: int) -> tuple[InstructionTable, RowSplit[InstructionRow]]:
@@ -235,11 +252,6 @@ def examples_of(
     return kept, notes
 
 
-def fits(row: InstructionRow, style: PromptStyle, tokenizer: Tokenizer, context: int) -> bool:
-    """Whether the question leaves room for an answer."""
-    return len(encode_segments(tokenizer, style.prompt(row.prompt))[0]) < context
-
-
 def finish(
     model: Transformer,
     tokenizer: Tokenizer,
@@ -251,20 +263,9 @@ def finish(
     seed: int,
 ) -> dict[str, Any]:
     """Answer the test rows and score the answers; all of them are kept in ``responses.jsonl``."""
-    possible = [row for row in rows if fits(row, style, tokenizer, model.config.context_length)]
-    every = max(1.0, len(possible) / options.test_rows)
-    chosen = [possible[int(number * every)] for number in range(min(len(possible), options.test_rows))]
-    sampling = SamplingOptions(greedy=True, max_tokens=options.answer_tokens)
-    answers = Answerer(model, tokenizer, style).answers([row.prompt for row in chosen], sampling)
-    scored = [answer_row(row, answer) for row, answer in zip(chosen, answers, strict=True)]
-    with atomic_path(folder / RESPONSES) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for one in scored:
-            file.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
+    answerer = Answerer(model, tokenizer, style)
+    possible = [row for row in rows if fits(answerer, row)]
+    chosen = evenly(possible, options.test_rows)
+    scored = answers_to(answerer, chosen, max_tokens=options.answer_tokens)
+    write_answers(folder / RESPONSES, scored)
     return {"answers": score_answers(scored, seed=seed).to_json(), "n_unanswerable": len(rows) - len(possible)}
-
-
-def answer_row(row: InstructionRow, answer: Generation) -> AnswerRow:
-    """The question, the expected answer and the model's, for the measures."""
-    asked = row.prompt[-1]
-    stopped = answer.finish_reason in ("eos", "stop")
-    return AnswerRow(asked.content, asked.input, row.messages[-1].text, answer.text.strip(), row.kind, stopped)

@@ -15,8 +15,10 @@ def _pairs(text: str) -> list[list[str]]:
 
 UNITS = (
     ("hours", "minutes", 60), ("minutes", "seconds", 60), ("days", "hours", 24), ("weeks", "days", 7),
-    ("years", "months", 12), ("metres", "centimetres", 100), ("kilometres", "metres", 1000),
-    ("kilograms", "grams", 1000), ("litres", "millilitres", 1000), ("dozens", "pieces", 12),
+    ("years", "months", 12), ("dozens", "pieces", 12), ("metres", "centimetres", 100), ("kilometres", "metres", 1000),
+    ("km", "meters", 1000), ("m", "cm", 100), ("kilograms", "grams", 1000), ("kg", "g", 1000),
+    ("litres", "millilitres", 1000), ("centimetres", "millimetres", 10), ("tonnes", "kilograms", 1000),
+    ("euros", "cents", 100),
 )  # fmt: skip
 SUMS = {
     "+": "{name} has {a} {things} and gets {b} more. How many {things} is that?",
@@ -28,12 +30,20 @@ COUNTED = ("pears", "shells", "buttons", "acorns", "eggs", "coins", "letters", "
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 NOUNS = _words("""
-boat kite lamp hat ladder basket bell button pear lemon goat donkey parrot gull sailor baker ship island letter lantern
-window door road bridge tower garden berry pony story cherry box fox dish brush bench church wish glass
+boat kite lamp hat ladder basket bell button pear lemon goat donkey parrot gull sailor baker ship island letter
+lantern window door road bridge tower garden berry pony story cherry box fox dish brush bench church wish glass apple
+anchor artist barrel beard beetle bird blanket boot bottle bowl branch bread brother bucket cake candle captain carpet
+castle cat chair chest circus city class cloud coach coat coin cook corner cousin cow cross crown cup curtain daisy
+desk dog dragon dress drum duck eagle egg engine family farm feather fence ferry field finger fire flag flower fork
+fountain friend frog game gate ghost giant gift girl guest hammer hand harbour hill horse house idea jacket jar kettle
+key king kitchen lady lake lesson lily lock market match meadow
 """)
 VERBS = _words("""
 walk paint climb cook wash mend jump laugh whisper shout bake dance smile close love rescue carry hurry tidy cry look
-open push pull row sail plant water listen wait count knock
+open push pull row sail plant water listen wait count knock add answer ask bark boil borrow bounce brush call change
+chase clean collect comb cover crawl cross dream dry empty enjoy enter explain fill finish fix float follow fold frown
+gather grumble guess hammer hate hope hunt invite iron join juggle kick kiss land learn lick lift like live lock march
+marry measure melt miss move obey order pack paddle pass peel play point
 """)
 ODD_PLURALS = dict(_pairs("""
 goose geese, mouse mice, child children, foot feet, tooth teeth, man men, woman women, sheep sheep, loaf loaves,
@@ -47,6 +57,18 @@ PARTICIPLES = dict(_pairs("""
 found found, painted painted, sold sold, hid hidden, washed washed, carried carried, drew drawn, stole stolen,
 forgot forgotten, took taken, saw seen, bought bought, brought brought, mended mended, chose chosen, lost lost
 """))  # fmt: skip
+MUSIC = dict(_pairs("composed composed, sang sung, wrote written, played played, forgot forgotten"))
+PIECES = ("song", "march", "melody", "lullaby")
+STRANGERS = (
+    "the goat",
+    "the parrot",
+    "the donkey",
+    "the artist",
+    "the sailor",
+    "the baker",
+    "the captain",
+    "the queen",
+)
 OPPOSITES = _pairs("""
 hot cold, big small, old new, high low, long short, fast slow, wet dry, loud quiet, full empty, dark bright,
 heavy light, early late, open closed, clean dirty, happy sad, strong weak, hard soft, near far, rich poor,
@@ -76,6 +98,7 @@ PHRASINGS = {
     "plural": ("Write the plural of {word}.", "What is the plural of {word}?", "Here is one {word}. There are two ..."),
     "past": ("Write the past tense of {word}.", "What is the past of {word}?", "Today we {word}. Yesterday we ..."),
     "passive": ("Put this into the passive.", "Say the same in the passive.", "Rewrite it in the passive."),
+    "active": ("Say this without the passive.", "Rewrite it without the passive.", "Put this into the active."),
     "letters": ("Spell the word {word}.", "Write {word} letter by letter.", "How is {word} spelled?"),
     "backwards": ("Write {word} backwards.", "Spell {word} from end to beginning.", "What is {word} backwards?"),
     "words": ("Sort the words alphabetically.", "Put the words into alphabetical order.", "Sort from A to Z."),

@@ -1,0 +1,73 @@
+"""The second half of the quickstart: the model learns two tasks, each scored beside something simpler.
+
+Not here: the first half, up to a model that writes (`quickstart`), fine-tuning itself (`train/finetune`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vidro.api.run import Run
+from vidro.cli.terminal import note
+
+SHOWN = (
+    ("Convert 45 km to meters.", ""),
+    ("Rewrite it without the passive.", "The song was composed by the artist."),
+)
+"""Asked in the end; neither was among what it learned from."""
+
+Heading = Callable[[str, str], None]
+
+
+def classifier(base: Run, out: Path | None, budget: dict[str, Any], *, threads: int | None, heading: Heading) -> Run:
+    """Stage seven: the model tells spam from messages, beside a bag of words."""
+    heading("A classifier", "The same model with two outputs instead of a vocabulary: is a message spam?")
+    run = tuned("classify", base, out, "tinyworld-spam", {**budget, "threads": threads, "evals": 5})
+    scores, words = run.record["results"]["test"], run.record["results"]["bag_of_words"]
+    note(
+        f"  {scores['accuracy']:.1%} of {scores['n']} messages of unseen combinations are right "
+        f"(a bag of words: {words['accuracy']:.1%})."
+    )
+    return run
+
+
+def assistant(base: Run, out: Path | None, budget: dict[str, Any], *, threads: int | None, heading: Heading) -> Run:
+    """Stage eight: the model learns to answer; what it answers to questions that it never saw, kind by kind."""
+    heading("An assistant", "It learns to answer from questions with answers; then it is asked new ones:")
+    settings = {**budget, "threads": threads, "evals": 6, "batch_rows": 32, "val_share": 0.01, "answer_tokens": 40}
+    run = tuned("instruct", base, out, "tinyworld-instructions", settings)
+    answers = run.record["results"]["answers"]
+    for kind, marks in answers["kinds"].items():
+        note(f"  {kind:<12}{marks['exact']['mean']:>7.1%} of {marks['n']} exactly right")
+    macro = answers["macro"]["exact"]
+    note(f"  {'all kinds':<12}{macro['mean']:>7.1%} ({macro['low']:.1%} to {macro['high']:.1%})")
+    return run
+
+
+def tuned(kind: str, base: Run, out: Path | None, data: str, settings: dict[str, Any]) -> Run:
+    """Fine-tune with the display that every training has."""
+    from vidro.api.finetune import tune, tune_request
+    from vidro.cli.places import cache_dir
+    from vidro.cli.progress import show_progress
+
+    said = {name: value for name, value in {**settings, "data": data, "out": out}.items() if value is not None}
+    with show_progress() as progress:
+        result = tune(
+            tune_request(kind, str(base.path), said), cache_dir=cache_dir(), sinks=(progress,),
+            on_landing=progress.landing,
+        )  # fmt: skip
+    return Run(result.path)
+
+
+def ask(run: Run) -> list[dict[str, str]]:
+    """Two questions that anybody can check, and what the model before would have said."""
+    from vidro.api.words import visible
+
+    found = []
+    for question, text in SHOWN:
+        answer = run.answer(question, input=text, greedy=True, max_tokens=40)
+        found.append({"question": f"{question} {text}".strip(), "answer": answer})
+        note(f"  {found[-1]['question']}\n    {visible(answer)}")
+    return found
