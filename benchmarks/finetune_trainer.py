@@ -3,9 +3,9 @@
     python benchmarks/finetune_trainer.py RUN --data instructions.json --threads 2
 
 Both start from RUN's weights, take the same rows (prompt masked, 16 a step, padded to the longest of the batch) and use
-AdamW in fp32 with clipping at 1. They take turns, some steps at a time; what is quoted is rows a second. Vidro puts rows
-of similar length together (`data/collate`), Trainer is shown both ways: in random order, which is its default, and with
-its own `group_by_length`.
+AdamW in fp32 with clipping at 1. They take turns, some steps at a time; what is quoted is rows a second. Vidro puts
+rows of similar length together (`data/collate`), Trainer is shown both ways: in random order, which is its default, and
+with its own `group_by_length`.
 """
 
 from __future__ import annotations

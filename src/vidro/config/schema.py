@@ -241,7 +241,7 @@ class LabelOptions(TableOptions):
     test: str | None = setting(None, "Labelled texts of their own to score with at the end, instead of a share.")
     balance: str = setting(
         "none",
-        "Rare classes: none (as they are), undersample (as many texts of each as of the rarest) or weights (count more).",
+        "Rare classes: none (as they are), undersample (as many texts of each as of the rarest) or weights.",
         choices=("none", "undersample", "weights"),
     )
     keep_duplicates: bool = setting(False, "Keep texts that stand in the data more than once.")
