@@ -137,11 +137,20 @@ def test_the_live_display_shows_the_state_of_the_run() -> None:
     assert "stable" in picture
     assert "25%" in picture
     assert "2 min 05 s left" in picture or "2 min 04 s left" in picture
-    assert "5.250 nats/token in training, 4.500 on the validation text (2.250 bits/byte)  █▁" in picture
+    assert "5.250 nats/token in training; validation: 4.500 nats/token (2.250 bits/byte)  █▁" in picture
     assert "12.3k tokens/s (38% of peak), 1.2 GB of memory" in picture
     assert "step 50, 205k tokens, 0.50 epochs" in picture
     assert max(map(len, picture.splitlines())) <= 100
     assert "book-1: 1.84M parameters" in screen.getvalue()
+
+
+def test_the_live_display_of_a_classifier_says_how_many_are_right() -> None:
+    display, _ = live()
+    with display:
+        for event in (START, TRAIN, {**EVAL, "nats_per_token": 0.5, "accuracy": 0.875}):
+            display(event)
+        picture = drawn(display)
+    assert "5.250 nats/text in training; validation: 0.500 nats/text, 87.5 % right" in picture
 
 
 def test_the_live_display_lets_samples_and_remarks_scroll_by() -> None:

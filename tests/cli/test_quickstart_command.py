@@ -36,7 +36,8 @@ def ends(trained: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str
     monkeypatch.setattr(quickstart, "write_stories", lambda cache: desk / "book.txt")
     monkeypatch.setattr(quickstart, "show_tokens", lambda wish: None)
     monkeypatch.setattr(quickstart, "STORY_TOKENS", 4)
-    monkeypatch.setattr(chat, "talk", lambda run, sampling: known["talks"].append((run.path, sampling)))
+    monkeypatch.setattr(quickstart, "second_half", lambda run, out, **budget: (run, {"second_half": budget}))
+    monkeypatch.setattr(chat, "talk", lambda runs, sampling: known["talks"].append((runs[0].path, sampling)))
     monkeypatch.setattr(sys, "stdin", Terminal())
     return known
 
@@ -75,8 +76,8 @@ def test_a_terminal_gets_a_chat(
     ends["signum"] = signum
     monkeypatch.setattr(sys, "stdout", Terminal())
     assert main(["quickstart", *flags]) == (0 if signum is None else 128 + signum)
-    assert ends["talks"] == [(trained / "runs" / "book-1", {})] * talks
-    assert ("It continues whatever you type. Ctrl-D leaves." in capsys.readouterr().err) == bool(talks)
+    assert ends["talks"] == [(trained / "runs" / "book-1", {"temperature": 0.0})] * talks
+    assert ("Ask it what it was asked above, in other words. Ctrl-D leaves." in capsys.readouterr().err) == bool(talks)
 
 
 def test_a_run_that_is_there_is_neither_resumed_nor_replaced(

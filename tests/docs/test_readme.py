@@ -12,6 +12,7 @@ import doctest
 import importlib
 import inspect
 import io
+import json
 import re
 import shlex
 import shutil
@@ -24,13 +25,13 @@ import pytest
 import vidro
 from vidro.cli.main import COMMANDS, EXAMPLES, main
 from vidro.core import errors
-from vidro.data.tinyworld import text
+from vidro.data.tinyworld import instructions, messages, text
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUICK = ("data list", "data show", "runs list", "tokenizer train", "--help", "--dry-run")
-NEEDS_A_RUN = ("last", "book-1", "book-2")
+NEEDS_A_RUN = ("last", "book-1", "book-2", "spam-1", "tasks-1")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -132,7 +133,7 @@ def test_quick_commands_run(command: str, desk: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two very small runs, book-1 and book-2."""
+    """A folder with very small runs (book-1, book-2, spam-1, tasks-1) and the rows that two of them learned from."""
     folder = tmp_path_factory.mktemp("trained")
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDRO_CACHE", str(folder / "cache"))
@@ -140,21 +141,43 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         flags = ["--steps", "4", "--evals", "2", "--checkpoint-steps", "2", "--preset", "toy", "--threads", "1"]
         for seed in ("1", "2"):
             assert run_quietly(["pretrain", "book.txt", *flags, "--seed", seed])[0] == 0
-    return folder / "runs"
+        write_rows(folder)
+        quick = ["--steps", "2", "--evals", "1", "--threads", "1"]
+        for kind, data, out in (("classify", "messages.tsv", "spam-1"), ("instruct", "tasks.json", "tasks-1")):
+            words = ["finetune", kind, "book-1", "--data", data, "--out", f"runs/{out}", *quick]
+            assert run_quietly(words)[0] == 0
+    return folder
+
+
+def write_rows(folder: Path) -> None:
+    """The labelled messages and the instructions that the pages speak of."""
+    for number, name in enumerate(("messages.tsv", "new-messages.tsv")):
+        rows = messages(seed=number, n=60, task="spam")
+        (folder / name).write_text("".join(f"{label}\t{words}\n" for label, words in rows), encoding="utf-8")
+    tasks = [row._asdict() for row in instructions(seed=1, n=40)]
+    (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
+
+
+def the_last(words: list[str]) -> str:
+    """Which run the page means by ``last``."""
+    return "spam-1" if words[0] == "predict" or "--labels" in words else "book-2"
 
 
 def needs_only_a_run(command: str) -> bool:
     """Whether a small run is enough to try the command: it does not train, and does not wait for a person."""
     words = shlex.split(command)[1:]
-    return words[0] in ("generate", "evaluate", "runs", "tokenizer") and any(
-        word.partition("@")[0] in NEEDS_A_RUN for word in words
-    )
+    kinds = ("generate", "evaluate", "predict", "runs", "tokenizer")
+    named = any(word.partition("@")[0] in NEEDS_A_RUN for word in words)
+    return words[0] in kinds and named and "--judge" not in words  # a judge is a server
 
 
 @pytest.mark.parametrize("command", sorted({command for _, command in ALL_COMMANDS if needs_only_a_run(command)}))
 def test_commands_on_a_run_run(command: str, desk: Path, trained: Path) -> None:
-    shutil.copytree(trained, desk / "runs")
+    shutil.copytree(trained / "runs", desk / "runs")
+    for file in ("new-messages.tsv", "tasks.json"):
+        shutil.copy(trained / file, desk)
     words = shlex.split(command)[1:]
+    (desk / "runs" / the_last(words) / "run.toml").touch()
     removes = words[:2] == ["runs", "rm"]
     code, out, err = run_quietly([*words, "--yes"] if removes else words)
     assert code == 0, err

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidro.core.errors import UsageError
-from vidro.infer.commands import HELP, Change, Do, Say, help_text, parse_line
+from vidro.infer.commands import HELP, Change, Do, Say, Tell, help_text, parse_line
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,8 @@ from vidro.infer.commands import HELP, Change, Do, Say, help_text, parse_line
         ("/temperature 0", Change("temperature", 0.0)),
         ("/top-k 40", Change("top_k", 40)),
         ("/top-k off", Change("top_k", None)),
+        ("/system Be  short. ", Tell("system", "Be  short.")),
+        ("/save my talk.json", Tell("save", "my talk.json")),
     ],
 )
 def test_a_line_becomes_its_action(line, action):
@@ -38,7 +40,13 @@ def test_a_line_becomes_its_action(line, action):
     ("line", "message"),
     [
         ("/sed 7", "/sed: there is no such command. Did you mean /seed?"),
-        ("/", "/: there is no such command. Known: /help, /quit, /reset, /retry, /seed, /temperature, /top-k, /undo."),
+        (
+            "/",
+            "/: there is no such command. "
+            "Known: /help, /quit, /reset, /retry, /save, /seed, /system, /temperature, /top-k, /undo.",
+        ),
+        ("/system", "/system: a text is missing. For example /system Answer in one word."),
+        ("/save", "/save: a file is missing. For example /save talk.json."),
         ("/seed", "/seed: a whole number is missing. For example /seed 7."),
         ("/seed 1.5", "/seed: '1.5' is not a whole number. For example /seed 7."),
         ("/temperature warm", "/temperature: 'warm' is not a number. For example /temperature 0.8."),

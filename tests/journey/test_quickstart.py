@@ -46,11 +46,20 @@ def test_it_ends_well_with_one_object(done: tuple[Path, subprocess.CompletedProc
     assert [sample["prompt"] for sample in found["samples"]] == ["One windy morning", "Everybody in Tansy Bay knew"]
     assert all(sample["text"] for sample in found["samples"])
     assert (folder / found["run"] / "vidro.json").is_file()
+    assert found["classifier"]["test"]["n"] == 250
+    assert set(found["assistant"]["answers"]["kinds"]) >= {"units", "passive", "story"}
+    assert [one["question"] for one in found["asked"]] == [
+        "Convert 45 km to meters.",
+        "Rewrite it without the passive. The song was composed by the artist.",
+    ]
+    kinds = [vidro.load(folder / found[name]).record["kind"] for name in ("run", "classifier_run", "assistant_run")]
+    assert kinds == ["base", "classifier", "instruct"]
 
 
 def test_each_stage_is_told_in_order(done: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     _, process = done
     stages = ["The text", "The tokens", "The model", "parameters (qwen3)", "val ", "It writes", "Its curves"]
+    stages += ["A classifier", "a bag of words", "An assistant", "all kinds", "Convert 45 km to meters."]
     places = [process.stderr.find(stage) for stage in stages]
     assert -1 not in places, dict(zip(stages, places, strict=True))
     assert places == sorted(places)

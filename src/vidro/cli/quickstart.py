@@ -82,7 +82,7 @@ def quickstart(
             from vidro.cli.chat import talk
 
             heading("Chat", "Ask it what it was asked above, in other words. Ctrl-D leaves.")
-            talk([last], {"temperature": 0})
+            talk([last], {"temperature": 0.0})
     return exit_code(result)
 
 

@@ -36,7 +36,9 @@ def classifier(base: Run, out: Path | None, budget: dict[str, Any], *, threads: 
 def assistant(base: Run, out: Path | None, budget: dict[str, Any], *, threads: int | None, heading: Heading) -> Run:
     """Stage eight: the model learns to answer; what it answers to questions that it never saw, kind by kind."""
     heading("An assistant", "It learns to answer from questions with answers; then it is asked new ones:")
-    settings = {**budget, "threads": threads, "evals": 6, "batch_rows": 32, "val_share": 0.01, "answer_tokens": 40}
+    looks = {"threads": threads, "evals": 6, "val_share": 0.01, "answer_tokens": 40}
+    # So many rows are a second pretraining: its rates, not the gentle ones of a small table (docs/diary.md).
+    settings = {**budget, **looks, "batch_rows": 32, "lr": 0.003, "embedding_lr": 0.02, "muon_lr": 0.02}
     run = tuned("instruct", base, out, "tinyworld-instructions", settings)
     answers = run.record["results"]["answers"]
     for kind, marks in answers["kinds"].items():

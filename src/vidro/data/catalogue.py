@@ -110,14 +110,14 @@ _ALL = (
         files=(
             CorpusFile(
                 "tinyworld-instructions.jsonl",
-                sha256="0afcc7f5bb35b5e51195af86ae99c923f02587fdbc0c78e760540b3b3310746d",
-                n_bytes=521_172,
+                sha256="9e9a429fe30e1c5ffc11325d782ceae9b6b0efd9ed466c5b828c328991691ce7",
+                n_bytes=3_101_922,
             ),
             CorpusFile(
                 "tinyworld-instructions-test.jsonl",
                 role="test",
-                sha256="d49ec7f410ad75365aff3fe8b5479a4baee3581d68004a22abb70214066ceb6b",
-                n_bytes=64_682,
+                sha256="8b33bb9a7838c3b6e8f3605a3e862942241f4c5542d6dcd76adaff01a2a41a24",
+                n_bytes=61_963,
             ),
         ),
     ),

@@ -110,5 +110,5 @@ def help_text() -> str:
 
 
 def _example(name: str) -> str:
-    examples = {"seed": "7", "temperature": "0.8", "system": "Answer in one word.", "save": "talk.json"}
+    examples = {"seed": "7", "temperature": "0.8", "system": "Answer in one word", "save": "talk.json"}
     return f"For example /{name} {examples[name]}." if name in examples else "For example /top-k 40, or /top-k off."
