@@ -191,12 +191,9 @@ class Run:
         from vidro.core.files import read_json, sha256_bytes, write_json_atomic
         from vidro.infer.reading import count_words
 
-        how = (
-            to_dict(self.settings.data)
-            if self.record.get("kind", "base") == "base"
-            else self.record.get("kind", "base")
-        )
-        key = json.dumps([self._data()["sha256"], how], sort_keys=True)
+        sha256, kind = self._data()["sha256"], self.record.get("kind", "base")
+        how = to_dict(self.settings.data) if kind == "base" else kind
+        key = json.dumps([sha256, how], sort_keys=True)
         path = cache / "words" / f"{sha256_bytes(key.encode())[:32]}.json"
         if not path.is_file():
             write_json_atomic(path, count_words(self.training_texts(cache_dir=cache)))

@@ -40,7 +40,10 @@ RECORD = "vidro.json"
 LOCK = "run.lock"
 MARKS = ("run.toml", RECORD, LOCK)
 FORMAT_VERSION = 1
-ROOT_FILES = ("config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+ROOT_FILES = (
+    "config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "chat_template.jinja",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -35,18 +35,10 @@ from vidro.model.heads import class_loss, with_class_head
 from vidro.model.loss import IGNORE, next_token_loss
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
-from vidro.train.finetune import (
-    Job,
-    TuneSettings,
-    checksums,
-    lasting,
-    prepare_learning,
-    resolved_rates,
-    shape_of,
-    with_budget,
-)
+from vidro.train.finetune import Job, TuneSettings
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
+from vidro.train.tuning import checksums, lasting, prepare_learning, resolved_rates, shape_of, with_budget
 
 EPOCHS = 3.0
 PREDICTIONS = "predictions.jsonl"

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
-from vidro.checkpoint.huggingface import from_hf_config, read_model, write_model
+from vidro.checkpoint.huggingface import read_model, write_model
 from vidro.checkpoint.run import OpenedRun, check_place, create_run, lock_run, safe_stem, versions
 from vidro.checkpoint.training_state import Checkpoint, drop_after
 from vidro.config.load import COMMANDS, RUN_SCHEMAS, from_dict, kind_of, read_toml, to_dict, to_toml
@@ -25,18 +25,14 @@ from vidro.config.schema import (
     BudgetOptions,
     ClassifyOptions,
     InstructOptions,
-    OptimOptions,
     PreferOptions,
-    TuneOptions,
 )
-from vidro.core.errors import CheckpointError, RunError, UsageError, VidroError
+from vidro.core.errors import RunError, UsageError
 from vidro.core.events import EventStream, JsonlSink
-from vidro.core.files import read_json, sha256_file, write_text_atomic
+from vidro.core.files import write_text_atomic
 from vidro.evals.plots import plot_run
 from vidro.model.count import count
 from vidro.model.device import autocast, choose_device, choose_precision
-from vidro.model.heads import choose_trainable
-from vidro.model.lora import TARGETS, add_lora
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import FORMAT_VERSION, make_ready, speed_facts
@@ -53,7 +49,6 @@ from vidro.train.step import LossScaler, StepSettings
 from vidro.train.stop import StopSignal
 from vidro.train.watch import Watch
 
-LARGE = 50_000_000  # parameters; of larger models the last block learns only
 TURN_FRAC = 0.1  # few rows to check with make the validation loss wobble: only so much above the lowest is said
 CLOSING_S = 3.0  # of a budget in minutes: for drawing and writing at the end
 
@@ -272,6 +267,7 @@ def assemble(
             patience=options.train.patience,
             muon=options.optim.optimizer == "muon",
             dropout=job.model.config.dropout,
+            not_finite="Begin anew with a lower",
         ),
         state=state,
         events=events,
@@ -312,101 +308,6 @@ def seconds_to_train(job: Job, minutes: float, around: Surroundings) -> float:
     if left < 1.0:
         raise UsageError(f"{minutes:g} minutes are too short", where="minutes", hint="Reading and scoring take longer.")
     return left
-
-
-def prepare_learning(model: Transformer, train: TuneOptions, *, large: int = LARGE) -> TuneOptions:
-    """Let the part of the model learn that the options name, in place; the options with every gap filled.
-
-    Not said: all of a model below `large` parameters, the last block of a larger one (as in the book).
-    """
-    which = train.trainable or ("all" if count(model.config).n_parameters < large else "last-blocks=1")
-    if which != "lora":
-        for name, said in (("rank", train.lora_rank), ("alpha", train.lora_alpha), ("targets", train.lora_targets)):
-            if said:
-                hint = "Say --trainable lora too."
-                raise UsageError(f"it means nothing beside --trainable {which}", where=f"lora-{name}", hint=hint)
-        choose_trainable(model, which)
-        return replace(train, trainable=which, dropout=model.config.dropout)
-    rank = train.lora_rank or 8
-    alpha = train.lora_alpha or 2.0 * rank
-    targets = train.lora_targets or tuple(t for t in TARGETS if t != "gate" or model.config.family != "gpt2")
-    add_lora(model, rank=rank, alpha=alpha, targets=targets, seed=train.seed)
-    if model.config.labels:
-        model.head.requires_grad_(True)
-    return replace(
-        train, trainable=which, lora_rank=rank, lora_alpha=alpha, lora_targets=targets, dropout=model.config.dropout
-    )
-
-
-def shape_of(checkpoint: Checkpoint, train: TuneOptions) -> Transformer:
-    """A model of the shape of a run that goes on, into which the loop puts its weights.
-
-    Beside LoRA's thin matrices it has the frozen weights already: the checkpoint holds both merged only.
-    """
-    model = Transformer(from_hf_config(read_json(checkpoint.path / "config.json", error=CheckpointError)))
-    if train.trainable == "lora":
-        frozen_base(Path(checkpoint.state["facts"]["base"]), model)
-    return model
-
-
-def frozen_base(path: Path, model: Transformer) -> None:
-    """Put the weights of the run at `path` beside which thin matrices learned into `model`, all but the head.
-
-    Raises RunError when they are not there any more.
-    """
-    try:
-        base = read_model(path)
-    except VidroError as problem:
-        hint = "LoRA goes on only beside the weights that it began with."
-        raise RunError(f"the run that it started from cannot be read ({problem})", where=path, hint=hint) from None
-    body = {name: tensor for name, tensor in base.state_dict().items() if name in model.state_dict()}
-    if model.config.labels:
-        del body["head.weight"]
-    model.load_state_dict({**model.state_dict(), **body})
-
-
-def lasting(file: str | None) -> str | None:
-    """The file as a resume from another folder can find it."""
-    return None if file is None else str(Path(file).resolve())
-
-
-def checksums(*files: str | None) -> dict[str, str]:
-    """SHA-256 of each file that is named."""
-    return {file: sha256_file(Path(file)) for file in files if file is not None}
-
-
-def with_budget(budget: BudgetOptions, *, epochs: float) -> BudgetOptions:
-    """The budget that was said, or so many epochs. Raises UsageError for two."""
-    said = [name for name, value in vars(budget).items() if value is not None]
-    if len(said) > 1:
-        raise UsageError(f"{' and '.join('--' + name for name in said)} are both budgets", hint="Say one of them.")
-    return budget if said else BudgetOptions(epochs=epochs)
-
-
-def resolved_rates(optim: OptimOptions, model: Transformer, *, share: float = 1.0) -> OptimOptions:
-    """The optimizer's options with every gap filled, as ``run.toml`` keeps them: far gentler than in pretraining.
-
-    `share` of the usual rates, for kinds that are to move the model less.
-
-    Measured at 128 wide (`docs/diary.md`); AdamW's falls with the width to the book's 5e-5 at 768.
-    """
-    width = model.config.d_model
-    lr = optim.lr
-    if lr is None:
-        usual = 1e-3 * min(1.0, (192 / width) ** 0.5) if optim.optimizer == "muon" else 5e-5 * (768 / width) ** 1.6
-        lr = share * usual
-    tied = model.config.tie_embeddings
-    own = optim.embedding_lr if optim.embedding_lr is not None or tied else lr
-    muon_lr = share * 0.004 if optim.muon_lr is None and optim.optimizer == "muon" else optim.muon_lr
-    optim = replace(optim, lr=lr, embedding_lr=own, muon_lr=muon_lr)
-    numbers = optimizer_settings(optim, model.config)
-    return replace(
-        optim,
-        lr=numbers.lr,
-        embedding_lr=numbers.embedding_lr,
-        muon_lr=numbers.muon_lr if numbers.kind == "muon" else None,
-        weight_decay=numbers.weight_decay,
-    )
 
 
 def announce(path: Path, job: Job, loop: Loop, events: EventStream, *, resumed: bool) -> None:

@@ -33,18 +33,10 @@ from vidro.model.transformer import Transformer
 from vidro.text.conversation import PromptStyle
 from vidro.text.styles import get_style, special_id, styles_for
 from vidro.text.tokenizer import Tokenizer
-from vidro.train.finetune import (
-    Job,
-    TuneSettings,
-    checksums,
-    lasting,
-    prepare_learning,
-    resolved_rates,
-    shape_of,
-    with_budget,
-)
+from vidro.train.finetune import Job, TuneSettings
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
+from vidro.train.tuning import checksums, lasting, prepare_learning, resolved_rates, shape_of, with_budget
 
 EPOCHS = 3.0
 VAL_ROWS = 64  # rows evaluated at once
@@ -165,7 +157,11 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             kept, tokenizer, style, split.test, options.rows, folder, seed=options.train.seed
         ),
         notes=(
-            *table.notes, f"The style is {style.name}; an answer ends with {style.end_token}.", *notes, *more,
+            *table.notes,
+            *known_questions(split),
+            f"The style is {style.name}; an answer ends with {style.end_token}.",
+            *notes,
+            *more,
         ),
         files={TEMPLATE: style.jinja},
     )  # fmt: skip
@@ -230,6 +226,13 @@ def read_rows(options: InstructionOptions, *, seed: int) -> tuple[InstructionTab
         parts = split_instructions(table.rows, val=options.val_share, test=0.0, seed=seed)
         split = RowSplit(parts.train, parts.val, given.rows)
     return table, split
+
+
+def known_questions(split: RowSplit[InstructionRow]) -> list[str]:
+    """In words, how many test questions the training part has too (only where the test rows came from elsewhere)."""
+    asked = {row.prompt for row in split.train}
+    n = sum(row.prompt in asked for row in split.test)
+    return [f"Of {len(split.test):,} test questions {n:,} stand in the training part too."] if n else []
 
 
 def examples_of(

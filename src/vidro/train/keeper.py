@@ -27,8 +27,8 @@ from vidro.text.tokenizer import Tokenizer
 from vidro.train.loop import LoopState
 from vidro.train.optim import Optimizer
 
-LORA = "lora."
-"""What stands before the names of thin matrices among the optimizer's tensors."""
+LORA, BEST_LORA = "lora.", "best_lora."
+"""What stands before the names of thin matrices among the optimizer's tensors: now, and of the best model so far."""
 
 
 @dataclass(kw_only=True)
@@ -43,6 +43,7 @@ class RunKeeper:
     keep: int
     record: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    best_thin: dict[str, Tensor] = field(default_factory=dict)
 
     def checkpoint(self, state: LoopState, *, kind: str) -> None:
         """Save everything a resume needs and remove what is no longer kept."""
@@ -56,6 +57,7 @@ class RunKeeper:
                 **self.optimizer.tensors(),
                 **random_states(self.model.head.weight.device),
                 **{f"{LORA}{name}": tensor for name, tensor in lora_tensors(self.model).items()},
+                **{f"{BEST_LORA}{name}": tensor for name, tensor in self.best_thin.items()},
             },
             state={"kind": kind, "loop": state.to_json(), "facts": self.facts},
             # What is published later may never be published by a run that goes on from here: a resume puts this back.
@@ -68,6 +70,7 @@ class RunKeeper:
     def publish(self, state: LoopState) -> None:
         """Make the current weights the run's model: renamed into place, then the record that vouches for them."""
         write_weights(self.path, self.model)
+        self.best_thin = {name: tensor.clone() for name, tensor in self._of_adapter().items()}
         write_adapter(self.path / ADAPTER, self.model, base=self.record.get("parent"))
         results = {f"val_{name}": value for name, value in state.last_look.items()}
         self.write(state, status="training", results={**results, "full": False})
@@ -84,6 +87,7 @@ class RunKeeper:
         for name, _ in lora_layers(self.model):  # merged there already; the frozen ones are in place
             del own[f"{name}.weight"]
         self.model.load_state_dict({**self.model.state_dict(), **own, **thin})
+        self._restore_adapter(checkpoint)
         self.optimizer.load(checkpoint.optimizer)
         set_random_states(checkpoint.optimizer, self.model.head.weight.device)
         state = LoopState.from_json(checkpoint.state["loop"])
@@ -93,6 +97,22 @@ class RunKeeper:
                 shutil.copyfile(checkpoint.path / BEST, temporary)
             self.write(state, status="training", results={"val_nats_per_token": state.watch.best_nats, "full": False})
         return state
+
+    def _of_adapter(self) -> dict[str, Tensor]:
+        """What lies in ``adapter/``: the thin matrices, and a classifier's head beside them."""
+        thin = lora_tensors(self.model)
+        return {**thin, "head.weight": self.model.head.weight.detach()} if thin and self.model.config.labels else thin
+
+    def _restore_adapter(self, checkpoint: Checkpoint) -> None:
+        """Write the thin matrices of the best model so far again: a later one may lie there."""
+        best = {n.removeprefix(BEST_LORA): t for n, t in checkpoint.optimizer.items() if n.startswith(BEST_LORA)}
+        if not best:
+            return
+        self.best_thin = best
+        now = {name: tensor.clone() for name, tensor in self._of_adapter().items()}
+        self.model.load_state_dict({**self.model.state_dict(), **best})
+        write_adapter(self.path / ADAPTER, self.model, base=self.record.get("parent"))
+        self.model.load_state_dict({**self.model.state_dict(), **now})
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:

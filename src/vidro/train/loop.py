@@ -85,6 +85,7 @@ class LoopSettings:
     patience: int | None = None
     muon: bool = False  # this and the dropout only for advice
     dropout: float = 0.0
+    not_finite: str = NOT_FINITE
     yardsticks: dict[str, float] = field(default_factory=dict)
 
 
@@ -273,7 +274,7 @@ class Loop:
 
     def _advice(self) -> str:
         """What to do when a loss is not finite."""
-        return f"{NOT_FINITE} {'--lr and --muon-lr' if self.settings.muon else '--lr'}."
+        return f"{self.settings.not_finite} {'--lr and --muon-lr' if self.settings.muon else '--lr'}."
 
     def _log(self, report: StepReport | None) -> None:
         state, settings = self.state, self.settings

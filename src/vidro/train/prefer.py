@@ -39,18 +39,10 @@ from vidro.model.transformer import Transformer
 from vidro.text.conversation import PromptStyle
 from vidro.text.styles import get_style, special_id
 from vidro.text.tokenizer import Tokenizer
-from vidro.train.finetune import (
-    Job,
-    TuneSettings,
-    checksums,
-    lasting,
-    prepare_learning,
-    resolved_rates,
-    shape_of,
-    with_budget,
-)
+from vidro.train.finetune import Job, TuneSettings
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
+from vidro.train.tuning import checksums, lasting, prepare_learning, resolved_rates, shape_of, with_budget
 
 EPOCHS = 1.0
 ROWS_AT_ONCE = 32  # where nothing is learned
