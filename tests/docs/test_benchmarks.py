@@ -45,7 +45,7 @@ def test_the_page_lists_each_script_with_its_question_and_its_command() -> None:
 
 def test_gpt2s_shape_is_measured_beside_the_others(script: Any) -> None:
     module = script("step_overhead")
-    assert list(module.chosen_shapes(large=True)) == [*module.SHAPES, "gpt2, 124M"]
+    assert list(module.chosen_shapes(large=True)) == [*module.SHAPES, "gpt2, 124M, AdamW"]
     assert module.chosen_shapes(large=False) == module.SHAPES
 
 
