@@ -25,11 +25,12 @@ app = make_app(
 )
 
 MINUTES = 2.0
+ASSISTANT_SHARE = 1.35  # of the minutes of the first training: all of it together takes about five
 STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
 
-Minutes = Annotated[float | None, value("How long each of the two longer trainings may take; 2 if not said.", "N")]
+Minutes = Annotated[float | None, value("How long the first training may take; all together two and a half times that. 2 if not said.", "N")]
 Steps = Annotated[int | None, value("Train this many steps instead.", "N")]
 Out = Annotated[str | None, value("Where to put the run; otherwise the first free runs/quickstart-N.", "DIR")]
 Seed = Annotated[int, value("Same seed: same model (with --steps).", "N")]
@@ -95,7 +96,7 @@ def second_half(
     places = (None, None) if out is None else (Path(f"{out}-spam"), Path(f"{out}-assistant"))
     quick = {} if steps is None else {"steps": steps}
     spam = tasks.classifier(run, places[0], quick, threads=threads, heading=heading)
-    longer = quick or {"minutes": MINUTES if minutes is None else minutes}
+    longer = quick or {"minutes": ASSISTANT_SHARE * (MINUTES if minutes is None else minutes)}
     able = tasks.assistant(run, places[1], longer, threads=threads, heading=heading)
     asked = tasks.ask(able)
     results = {"classifier": spam.record["results"], "assistant": able.record["results"]}
