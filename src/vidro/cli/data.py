@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -84,6 +84,14 @@ def get(name: Name, /, *, mirror: Mirror = None, json: Json = False) -> int:
     return 0
 
 
+As = Annotated[
+    Literal["text", "instruct"],
+    value("How to look: text, or instruct (one batch of instructions, as --run reads it).", "NAME"),
+]
+BatchRun = Annotated[str | None, value("With --as instruct: the run whose tokenizer and style are used.", "RUN")]
+BatchStyle = Annotated[str | None, value("With --as instruct: the style, where the run has none of its own.", "NAME")]
+
+
 @subcommand(app, "vidro data show FILE")
 def show_(
     file: File,
@@ -92,9 +100,23 @@ def show_(
     tokenizer: LookTokenizer = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
+    as_: Annotated[As, Parameter(name="--as")] = "text",
+    run: BatchRun = None,
+    style: BatchStyle = None,
     json: Json = False,
 ) -> int:
-    """A look at a text before training: encoding, size, duplicates, tokens, samples, warnings."""
+    """A look at a text before training: encoding, size, duplicates, tokens, samples, warnings.
+
+    With --as instruct: which tokens of instructions are read, learned and padding, in one batch.
+    """
+    if as_ == "instruct":
+        from vidro.cli.data_batch import show_batch
+
+        if run is None or tokenizer is not None or encoding is not None or skip_bad:
+            raise UsageError("--as instruct wants --run RUN, and no flag for texts", hint="For example --run last.")
+        return show_batch(file, run, style, json=json)
+    if run is not None or style is not None:
+        raise UsageError("--run and --style belong to --as instruct", hint="Say that too, or leave them out.")
     from vidro.api.words import visible
     from vidro.cli.places import cache_dir
     from vidro.cli.tokenizer import find

@@ -30,7 +30,10 @@ STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
 
-Minutes = Annotated[float | None, value("How long the first training may take; all together two and a half times that. 2 if not said.", "N")]
+Minutes = Annotated[
+    float | None,
+    value("How long the first training may take; all together two and a half times that. 2 if not said.", "N"),
+]
 Steps = Annotated[int | None, value("Train this many steps instead.", "N")]
 Out = Annotated[str | None, value("Where to put the run; otherwise the first free runs/quickstart-N.", "DIR")]
 Seed = Annotated[int, value("Same seed: same model (with --steps).", "N")]

@@ -23,7 +23,6 @@ from vidro.checkpoint.run import OpenedRun, load_tokenizer
 from vidro.checkpoint.training_state import Checkpoint
 from vidro.config.schema import ClassifyOptions, LabelOptions
 from vidro.core.errors import UsageError
-from vidro.core.events import EventStream
 from vidro.core.files import atomic_path, sha256_file
 from vidro.data.duplicates import LabelledSplit, deduplicate, find_duplicates, leaks, split_rows
 from vidro.data.labelled import LabelledRow, LabelledTable, balance, class_weights, read_labelled
@@ -151,7 +150,7 @@ def classify_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             "n_test": len(texts.split.test),
         },
         facts={**checksums(options.labels.data, options.labels.test), "its tokenizer": tokenizer.fingerprint},
-        finish=lambda kept, folder, events: finish(kept, reader, texts, folder, events, seed=options.train.seed),
+        finish=lambda kept, folder: finish(kept, reader, texts, folder, seed=options.train.seed),
         notes=tuple(notes),
     )
 
@@ -273,9 +272,7 @@ def record(options: ClassifyOptions, texts: Texts, table: LabelledTable, reader:
     }
 
 
-def finish(
-    model: Transformer, reader: Reader, texts: Texts, folder: Path, events: EventStream, *, seed: int
-) -> dict[str, Any]:
+def finish(model: Transformer, reader: Reader, texts: Texts, folder: Path, *, seed: int) -> dict[str, Any]:
     """Score the test texts, with a bag of words and the most frequent class on the same split beside."""
     train, test = texts.split.train, texts.split.test
     session = ClassifierSession(model, reader)

@@ -82,7 +82,7 @@ class Job:
     record: dict[str, Any]
     start: dict[str, Any]
     facts: dict[str, Any]
-    finish: Callable[[Transformer, Path, EventStream], dict[str, Any]]
+    finish: Callable[[Transformer, Path], dict[str, Any]]
     notes: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     rows_each: int = 1  # rows of a batch for each row of the table: a pair of answers is two
@@ -352,7 +352,7 @@ def conclude(
     model = job.model
     if state.watch.best_step != state.step:
         model = read_model(path, device=model.head.weight.device)
-    results = job.finish(model.eval(), path, loop.events)
+    results = job.finish(model.eval(), path)
     seconds = around.clock() - around.started_s + before_s
     tokens = state.step * loop.settings.tokens_per_step
     results |= {

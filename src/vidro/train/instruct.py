@@ -153,7 +153,7 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             **checksums(options.rows.data, options.rows.test, template_of(options.rows.style)),
             "its tokenizer": tokenizer.fingerprint,
         },
-        finish=lambda kept, folder, events: finish(
+        finish=lambda kept, folder: finish(
             kept, tokenizer, style, split.test, options.rows, folder, seed=options.train.seed
         ),
         notes=(

@@ -26,7 +26,6 @@ from vidro.checkpoint.run import OpenedRun, load_tokenizer, read_record
 from vidro.checkpoint.training_state import Checkpoint
 from vidro.config.schema import PreferenceOptions, PreferOptions, SamplingOptions
 from vidro.core.errors import DataError, UsageError
-from vidro.core.events import EventStream
 from vidro.core.files import sha256_file
 from vidro.core.shapes import Float, Int
 from vidro.data.collate import Example, check_ends, collate, make_example
@@ -221,7 +220,7 @@ def prefer_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Chec
         record={"prompt_style": style.name, "data": data_record(options, table, sizes)},
         start={"style": style.name, "beta": options.rows.beta, **sizes},
         facts={**checksums(options.rows.data), "its tokenizer": tokenizer.fingerprint},
-        finish=lambda kept, folder, events: finish(kept, reference, task, parts["test"], events),
+        finish=lambda kept, folder: finish(kept, reference, task, parts["test"]),
         notes=tuple(notes),
         files={TEMPLATE: style.jinja},
         rows_each=2,
@@ -293,9 +292,7 @@ def with_reference(pairs: Sequence[Pair], reference: Transformer, pad_id: int) -
     return found
 
 
-def finish(
-    model: Transformer, reference: Transformer, task: PreferTask, pairs: Sequence[Pair], events: EventStream
-) -> dict[str, Any]:
+def finish(model: Transformer, reference: Transformer, task: PreferTask, pairs: Sequence[Pair]) -> dict[str, Any]:
     """On the test pairs: loss, margin, reward accuracy with its interval, and how far the model has moved."""
     margins = task.margins(model, pairs)
     right = int((margins > 0).sum())
