@@ -29,9 +29,8 @@ from vidro.data.collate import Example, collate, fit_lengths, make_example
 from vidro.data.instructions import read_instructions
 from vidro.model.device import autocast, choose_precision
 from vidro.model.loss import lm_loss
-from vidro.text.styles import get_style, special_id
+from vidro.text.styles import default_style, get_style, special_id
 from vidro.train.defaults import optimizer_settings
-from vidro.train.instruct import default_style
 from vidro.train.machine import settled
 from vidro.train.optim import Optimizer
 from vidro.train.rows import RowOrder

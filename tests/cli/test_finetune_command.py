@@ -248,6 +248,14 @@ NO_CLASSES = (
 WRITES_NOT = "this run is a classifier; it writes no text. Ask it for a class: vidro predict RUN TEXT."
 DATA = "--data messages.tsv"
 MISTAKES = {
+    # settings that another one would ignore
+    f"finetune classify book-1 {DATA} --micro-batch 99": ("micro-batch: 99 rows are more than the 16 of a whole step"),
+    f"finetune classify book-1 {DATA} --optimizer adamw --muon-lr 0.01": (
+        "muon-lr: it means nothing beside --optimizer adamw. Leave one of the two out."
+    ),
+    f"finetune classify book-1 {DATA} --test messages.tsv --test-share 0.3": (
+        "test-share: it means nothing beside --test. Leave one of the two out."
+    ),
     # which run, which rows
     "finetune classify book-1": "no labelled texts are named. For example --data messages.tsv.",
     "finetune instruct book-1": "no instructions are named. For example --data instructions.json.",

@@ -27,13 +27,13 @@ def show_batch(file: str, run: str, style: str | None, *, json: bool) -> int:
     from vidro.api.run import load
     from vidro.data.collate import IGNORE, collate, fit_lengths, make_example
     from vidro.data.instructions import read_instructions
-    from vidro.text.styles import get_style, special_id, styles_for
+    from vidro.text.styles import default_style, get_style, special_id
 
     opened = load(run)
     tokenizer, own = opened.tokenizer, opened.style
     if own is not None and style is not None:
         raise UsageError(f"this run answers in the style {own.name}", where="style", hint="Leave --style out.")
-    chosen = own or get_style(style or ("chatml" if "chatml" in styles_for(tokenizer) else "alpaca"), tokenizer)
+    chosen = own or get_style(style or default_style(tokenizer), tokenizer)
     rows = read_instructions(Path(file), skip_empty=True)
     made = [make_example(chosen, tokenizer, row) for row in rows.rows]
     end_id, context = special_id(tokenizer, chosen.end_token), opened.config.context_length

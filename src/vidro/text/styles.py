@@ -191,6 +191,11 @@ def styles_for(tokenizer: Tokenizer) -> list[str]:
     return [name for name, style in STYLES.items() if set(special_names(style)) <= set(tokenizer.special_ids)]
 
 
+def default_style(tokenizer: Tokenizer) -> str:
+    """ChatML where the tokenizer has its two tokens, which cost little of the context; else Alpaca's plain text."""
+    return "chatml" if "chatml" in styles_for(tokenizer) else "alpaca"
+
+
 def special_id(tokenizer: Tokenizer, name: str, *, wanted_by: str = "this text") -> int:
     """The id of a special token. Raises TokenizerError naming it and the styles that do work."""
     if name not in tokenizer.special_ids:

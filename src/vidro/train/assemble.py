@@ -324,7 +324,7 @@ def _between(windows: float, total: int) -> int:
 
 def record_facts(setup: Setup, facts: RunFacts) -> dict[str, Any]:
     """The part of ``vidro.json`` that stays the same while the run goes on."""
-    prepared, model, counts = setup.prepared, setup.plan.model, count(setup.plan.model)
+    prepared, model = setup.prepared, setup.plan.model
     return {
         "kind": "base",
         "parent": facts.parent,
@@ -339,12 +339,23 @@ def record_facts(setup: Setup, facts: RunFacts) -> dict[str, Any]:
             "train_tokens": prepared.train.n_tokens,
             "val_tokens": prepared.val.n_tokens,
         },
+        **made_of(setup.tokenizer, model),
+    }
+
+
+def made_of(tokenizer: Tokenizer, model: ModelConfig) -> dict[str, Any]:
+    """What ``vidro.json`` says of a run's tokenizer, its model and the versions that made it."""
+    return {
         "tokenizer": {
-            "kind": setup.tokenizer.kind,
-            "vocab_size": setup.tokenizer.vocab_size,
-            "fingerprint": setup.tokenizer.fingerprint,
+            "kind": tokenizer.kind,
+            "vocab_size": tokenizer.vocab_size,
+            "fingerprint": tokenizer.fingerprint,
         },
-        "model": {"family": model.family, "n_parameters": counts.n_parameters, "context_length": model.context_length},
+        "model": {
+            "family": model.family,
+            "n_parameters": count(model).n_parameters,
+            "context_length": model.context_length,
+        },
         "versions": versions(),
     }
 

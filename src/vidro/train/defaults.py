@@ -16,11 +16,11 @@ from vidro.config.presets import preset
 from vidro.config.schema import (
     BudgetOptions,
     DataOptions,
+    LoopOptions,
     ModelConfig,
     ModelOptions,
     OptimOptions,
     PretrainOptions,
-    TrainOptions,
 )
 from vidro.core.errors import DataError, UsageError
 from vidro.train.optim import OptimizerSettings
@@ -91,7 +91,7 @@ def make_plan(
     Raises UsageError for sizes that contradict each other and DataError for a text shorter than one window.
     """
     kind = the_budget(options.budget)
-    check_conflicts(options)
+    check_conflicts(options.optim, options.train)
     if shape is None:
         shape = model_shape(options.model, facts.vocab_size, base=None if blueprint is None else blueprint.model)
     model = shape
@@ -121,9 +121,9 @@ def make_plan(
     )
 
 
-def check_conflicts(options: PretrainOptions) -> None:
+def check_conflicts(optim: OptimOptions, train: LoopOptions) -> None:
     """Raise UsageError for a setting that another one makes meaningless: nothing is ignored silently."""
-    optim, train, usual, often = options.optim, options.train, OptimOptions(), TrainOptions()
+    usual, often = OptimOptions(), LoopOptions()
     ignored = {
         "muon-lr": (optim.muon_lr is not None and optim.optimizer == "adamw", "--optimizer adamw"),
         "decay": (optim.decay != usual.decay and optim.schedule != "wsd", f"--schedule {optim.schedule}"),

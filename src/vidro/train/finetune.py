@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,23 +24,21 @@ from vidro.checkpoint.training_state import Checkpoint, drop_after
 from vidro.config.load import COMMANDS, RUN_SCHEMAS, from_dict, kind_of, read_toml, to_dict, to_toml
 from vidro.config.schema import (
     BudgetOptions,
-    ClassifyOptions,
-    InstructOptions,
-    PreferOptions,
 )
 from vidro.core.errors import RunError, UsageError
-from vidro.core.events import EventStream, JsonlSink
+from vidro.core.events import EventStream
 from vidro.core.files import write_text_atomic
 from vidro.evals.plots import plot_run
 from vidro.model.count import count
 from vidro.model.device import autocast, choose_device, choose_precision
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
-from vidro.train.assemble import FORMAT_VERSION, make_ready, speed_facts
+from vidro.train.assemble import FORMAT_VERSION, made_of, make_ready, speed_facts
 from vidro.train.conclude import STATUS
 from vidro.train.continuing import checkpoint_to_continue
 from vidro.train.defaults import optimizer_settings
 from vidro.train.keeper import RunKeeper
+from vidro.train.log import run_log
 from vidro.train.loop import Budget, Loop, LoopSettings, LoopState, Task
 from vidro.train.machine import MatmulPeak, denormals_are_flushed, memory_peak_bytes, settled
 from vidro.train.optim import Optimizer
@@ -47,12 +46,11 @@ from vidro.train.pretrain import PretrainResult, Surroundings
 from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
 from vidro.train.stop import StopSignal
+from vidro.train.tuning import TuneSettings, check_settings
 from vidro.train.watch import Watch
 
 TURN_FRAC = 0.1  # few rows to check with make the validation loss wobble: only so much above the lowest is said
 CLOSING_S = 3.0  # of a budget in minutes: for drawing and writing at the end
-
-TuneSettings = ClassifyOptions | InstructOptions | PreferOptions
 
 
 class RowTask(Task, Protocol):
@@ -119,6 +117,7 @@ def finetune(
     """Make a new run from `parent`'s model. Raises VidroError for what is wrong, before training begins."""
     if out is not None:
         check_place(out, overwrite=overwrite)
+    check_settings(options)
     with settled(options.train.threads) as threads:  # before the first tensor: threads inherit what they find
         torch.manual_seed(options.train.seed)
         job = make_job(options, parent, None, parent.path)
@@ -166,27 +165,16 @@ def settings_text(job: Job) -> str:
 def _train(
     path: Path, job: Job, facts: TuneFacts, *, around: Surroundings, checkpoint: Checkpoint | None = None
 ) -> PretrainResult:
-    sink, samples = JsonlSink(path / "metrics.jsonl"), JsonlSink(path / "samples.jsonl")
-
-    def to_samples(event: dict[str, Any]) -> None:
-        if event["event"] in ("sample", "resumed"):
-            samples(event)
-
-    events = EventStream([sink, to_samples, *around.sinks], clock=around.clock)
-    try:
-        with StopSignal(around.on_landing) as stop:
-            if checkpoint is None:
-                write_model(path, job.model, job.tokenizer)
-                for name, text in job.files.items():
-                    write_text_atomic(path / name, text)
-            loop, keeper = assemble(path, job, facts, events=events, around=around, stop=stop, at=checkpoint)
-            before_s = loop.state.elapsed_s
-            announce(path, job, loop, events, resumed=checkpoint is not None)
-            state = loop.run()
-            results = conclude(path, job, loop, keeper, state, around=around, before_s=before_s)
-    finally:
-        sink.close()
-        samples.close()
+    with run_log(path, around.sinks, clock=around.clock) as events, StopSignal(around.on_landing) as stop:
+        if checkpoint is None:
+            write_model(path, job.model, job.tokenizer)
+            for name, text in job.files.items():
+                write_text_atomic(path / name, text)
+        loop, keeper = assemble(path, job, facts, events=events, around=around, stop=stop, at=checkpoint)
+        before_s = loop.state.elapsed_s
+        announce(path, job, loop, events, resumed=checkpoint is not None)
+        state = loop.run()
+        results = conclude(path, job, loop, keeper, state, around=around, before_s=before_s)
     assert state.reason is not None
     signum = stop.signum if state.reason == "landed" else None
     return PretrainResult(path=path, reason=state.reason, signum=signum, results=results)
@@ -203,72 +191,18 @@ def assemble(
     at: Checkpoint | None,
 ) -> tuple[Loop, RunKeeper]:
     """The loop with everything in place, fresh or restored."""
-    options = job.options
     device = place(job)
-    precision = choose_precision(options.train.precision, device)
-    keeper = RunKeeper(
-        path=path,
-        model=job.model,
-        tokenizer=job.tokenizer,
-        optimizer=Optimizer(job.model, optimizer_settings(options.optim, job.model.config)),
-        events=events,
-        keep=options.train.keep,
-        record={
-            "kind": job.kind,
-            "parent": facts.parent,
-            "parent_step": facts.parent_step,
-            "prompt_style": None,  # of a kind that has one, below
-            "tokenizer": {
-                "kind": job.tokenizer.kind,
-                "vocab_size": job.tokenizer.vocab_size,
-                "fingerprint": job.tokenizer.fingerprint,
-            },
-            "model": {
-                "family": job.model.config.family,
-                "n_parameters": count(job.model.config).n_parameters,
-                "context_length": job.model.config.context_length,
-            },
-            "versions": versions(),
-            **job.record,
-        },
-    )
-    watch = Watch(turn_frac=TURN_FRAC)
-    state = LoopState(scaler=LossScaler() if precision.scaled else None, watch=watch)
+    precision = choose_precision(job.options.train.precision, device)
+    keeper = make_keeper(path, job, facts, events)
+    state = LoopState(scaler=LossScaler() if precision.scaled else None, watch=Watch(turn_frac=TURN_FRAC))
     if at is not None:
         state = keeper.restore(at)
-    keeper.facts = asdict(facts)
-    step_tokens = max(1, round(options.train.batch_rows * job.task.row_tokens))
-    epoch_tokens = max(1, round(job.task.n_rows * job.task.row_tokens))
     loop = Loop(
         model=job.model,
         optimizer=keeper.optimizer,
         task=job.task,
         keeper=keeper,
-        settings=LoopSettings(
-            budget=Budget(steps=budget_steps(options.budget, job), seconds=facts.training_s),
-            schedule=Schedule(
-                kind=options.optim.schedule,
-                warmup=options.optim.warmup,
-                decay=options.optim.decay,
-                final=options.optim.final_lr,
-            ),
-            step=StepSettings(
-                micro_batch=(options.train.micro_batch or options.train.batch_rows) * job.rows_each,
-                clip=options.optim.clip,
-                autocast=lambda: autocast(device, precision),
-            ),
-            lr=keeper.optimizer.adamw.settings.lr,
-            tokens_per_step=step_tokens,
-            tokens_per_epoch=epoch_tokens,
-            looks=options.train.evals,
-            sample_looks=min(options.train.evals, 5),
-            checkpoint_every_s=options.train.checkpoint_every,
-            checkpoint_every_steps=options.train.checkpoint_steps,
-            patience=options.train.patience,
-            muon=options.optim.optimizer == "muon",
-            dropout=job.model.config.dropout,
-            not_finite="Begin anew with a lower",
-        ),
+        settings=loop_settings(job, facts, keeper.optimizer.adamw.settings.lr, lambda: autocast(device, precision)),
         state=state,
         events=events,
         clock=around.clock,
@@ -276,6 +210,52 @@ def assemble(
         facts=speed_facts(job.model.config, MatmulPeak(device, precision.dtype)),
     )
     return loop, keeper
+
+
+def make_keeper(path: Path, job: Job, facts: TuneFacts, events: EventStream) -> RunKeeper:
+    """The keeper of this run, with a fresh optimizer; the job's own record wins over what all kinds have."""
+    return RunKeeper(
+        path=path,
+        model=job.model,
+        tokenizer=job.tokenizer,
+        optimizer=Optimizer(job.model, optimizer_settings(job.options.optim, job.model.config)),
+        events=events,
+        keep=job.options.train.keep,
+        record={
+            "kind": job.kind,
+            "parent": facts.parent,
+            "parent_step": facts.parent_step,
+            "prompt_style": None,
+            **made_of(job.tokenizer, job.model.config),
+            **job.record,
+        },
+        facts=asdict(facts),
+    )
+
+
+def loop_settings(
+    job: Job, facts: TuneFacts, lr: float, precisely: Callable[[], AbstractContextManager]
+) -> LoopSettings:
+    """The loop's numbers from the options. A step counts as its rows' mean length times the rows."""
+    optim, train = job.options.optim, job.options.train
+    return LoopSettings(
+        budget=Budget(steps=budget_steps(job.options.budget, job), seconds=facts.training_s),
+        schedule=Schedule(kind=optim.schedule, warmup=optim.warmup, decay=optim.decay, final=optim.final_lr),
+        step=StepSettings(
+            micro_batch=(train.micro_batch or train.batch_rows) * job.rows_each, clip=optim.clip, autocast=precisely
+        ),
+        lr=lr,
+        tokens_per_step=max(1, round(train.batch_rows * job.task.row_tokens)),
+        tokens_per_epoch=max(1, round(job.task.n_rows * job.task.row_tokens)),
+        looks=train.evals,
+        sample_looks=min(train.evals, 5),
+        checkpoint_every_s=train.checkpoint_every,
+        checkpoint_every_steps=train.checkpoint_steps,
+        patience=train.patience,
+        muon=optim.optimizer == "muon",
+        dropout=job.model.config.dropout,
+        not_finite="Begin anew with a lower",
+    )
 
 
 def budget_steps(budget: BudgetOptions, job: Job) -> int | None:

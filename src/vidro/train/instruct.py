@@ -31,7 +31,7 @@ from vidro.model.loss import lm_loss
 from vidro.model.modes import at_rest
 from vidro.model.transformer import Transformer
 from vidro.text.conversation import PromptStyle
-from vidro.text.styles import get_style, special_id, styles_for
+from vidro.text.styles import default_style, get_style, special_id
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.finetune import Job, TuneSettings
 from vidro.train.rows import RowOrder
@@ -165,11 +165,6 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
         ),
         files={TEMPLATE: style.jinja},
     )  # fmt: skip
-
-
-def default_style(tokenizer: Tokenizer) -> str:
-    """ChatML where the tokenizer has its two tokens, which cost little of the context; else Alpaca's plain text."""
-    return "chatml" if "chatml" in styles_for(tokenizer) else "alpaca"
 
 
 def base_of(parent: OpenedRun | None, checkpoint: Checkpoint | None, options: InstructOptions) -> Transformer:

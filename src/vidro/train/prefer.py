@@ -187,6 +187,8 @@ def prefer_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Chec
     context = model.config.context_length
     parts: dict[str, list[Pair]] = {}
     notes = [*table.notes]
+    if n_same := len(table.rows) - sum(map(len, (split.train, split.val, split.test))):
+        notes.append(f"{n_same:,} pairs of the same answer twice are left out.")
     for name in ("train", "val", "test"):
         rows: Sequence[PreferenceRow] = getattr(split, name)
         pairs = [pair_of(row, style, tokenizer) for row in rows]

@@ -28,9 +28,9 @@ from vidro.checkpoint.run import (
 )
 from vidro.checkpoint.training_state import Checkpoint, drop_after
 from vidro.config.load import from_dict, read_settings, the_budget, to_dict, to_toml
-from vidro.config.schema import BudgetOptions, DataOptions, PretrainOptions
+from vidro.config.schema import BudgetOptions, DataOptions, ModelConfig, PretrainOptions
 from vidro.core.errors import CheckpointError, RunError, UsageError
-from vidro.core.events import EventStream, JsonlSink, Sink
+from vidro.core.events import EventStream, Sink
 from vidro.core.files import read_json, sha256_file, write_text_atomic
 from vidro.data.documents import STDIN
 from vidro.data.foreign import is_shards
@@ -47,6 +47,7 @@ from vidro.train.assemble import RunFacts, announce, assemble
 from vidro.train.conclude import conclude
 from vidro.train.continuing import check_unchanged, checkpoint_to_continue, prolong
 from vidro.train.defaults import Plan, TextFacts, inherited_shape, make_plan, resolved, trains_bpe
+from vidro.train.log import run_log
 from vidro.train.machine import settled
 from vidro.train.parent import measure, parents_text
 from vidro.train.plan import Outlook
@@ -134,17 +135,7 @@ def set_up(
     shape = None
     planner = make_planner(text, options, speed=speed, used_s=used_s, cache_dir=cache_dir, say=say)
     if parent is not None:
-        tokenizer = load_tokenizer(parent)
-        config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
-        if config.labels:
-            hint = "Start from the language model that it was made from."
-            raise UsageError(
-                "--from starts from a language model, and this is a classifier", where=parent.path, hint=hint
-            )
-        shape = inherited_shape(options.model, config)
-        if options.train.init != "family":
-            raise UsageError("--from brings its own first weights", where="init", hint="Leave it out.")
-        check_inherited(options.data, tokenizer)
+        tokenizer, shape = inherited(parent, options)
     elif isinstance(text, TextSource):
         tokenizer, notes = make_tokenizer(text, options.data, say=say)  # its size: by the text alone
     else:
@@ -174,6 +165,20 @@ def set_up(
         speed=None if planner is None else planner.speed,
         trial_bits=None if planner is None else planner.text.trial_bits,
     )
+
+
+def inherited(parent: OpenedRun, options: PretrainOptions) -> tuple[Tokenizer, ModelConfig]:
+    """The tokenizer and the shape that a run takes over. Raises UsageError for settings that want others."""
+    tokenizer = load_tokenizer(parent)
+    config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
+    if config.labels:
+        hint = "Start from the language model that it was made from."
+        raise UsageError("--from starts from a language model, and this is a classifier", where=parent.path, hint=hint)
+    shape = inherited_shape(options.model, config)
+    if options.train.init != "family":
+        raise UsageError("--from brings its own first weights", where="init", hint="Leave it out.")
+    check_inherited(options.data, tokenizer)
+    return tokenizer, shape
 
 
 def with_old_rates(options: PretrainOptions) -> PretrainOptions:
@@ -338,26 +343,13 @@ def _train(
     checkpoint: Checkpoint | None = None,
 ) -> PretrainResult:
     """The part that every way in shares: assemble the loop, run it, evaluate in full, write the record."""
-    sink, samples = JsonlSink(path / "metrics.jsonl"), JsonlSink(path / "samples.jsonl")
-
-    def to_samples(event: dict[str, Any]) -> None:
-        if event["event"] in ("sample", "resumed"):
-            samples(event)
-
-    events = EventStream([sink, to_samples, *around.sinks], clock=around.clock)
-    try:
-        with StopSignal(around.on_landing) as stop:
-            if checkpoint is None:
-                write_model(path, model, setup.tokenizer)
-            run = assemble(
-                path, setup, facts, model=model, events=events, around=around, stop=stop, checkpoint=checkpoint
-            )
-            announce(run, resumed=checkpoint is not None)
-            state = run.loop.run()
-            results = conclude(run, state)
-    finally:
-        sink.close()
-        samples.close()
+    with run_log(path, around.sinks, clock=around.clock) as events, StopSignal(around.on_landing) as stop:
+        if checkpoint is None:
+            write_model(path, model, setup.tokenizer)
+        run = assemble(path, setup, facts, model=model, events=events, around=around, stop=stop, checkpoint=checkpoint)
+        announce(run, resumed=checkpoint is not None)
+        state = run.loop.run()
+        results = conclude(run, state)
     assert state.reason is not None
     signum = stop.signum if state.reason == "landed" else None  # a signal after the last step stopped nothing
     return PretrainResult(path=path, reason=state.reason, signum=signum, results=results)

@@ -11,16 +11,39 @@ from pathlib import Path
 
 from vidro.checkpoint.huggingface import from_hf_config, read_model
 from vidro.checkpoint.training_state import Checkpoint
-from vidro.config.schema import BudgetOptions, OptimOptions, TuneOptions
+from vidro.config.schema import (
+    BudgetOptions,
+    ClassifyOptions,
+    InstructOptions,
+    OptimOptions,
+    PreferOptions,
+    TuneOptions,
+)
 from vidro.core.errors import CheckpointError, RunError, UsageError, VidroError
 from vidro.core.files import read_json, sha256_file
 from vidro.model.count import count
 from vidro.model.heads import choose_trainable
 from vidro.model.lora import TARGETS, add_lora
 from vidro.model.transformer import Transformer
-from vidro.train.defaults import optimizer_settings
+from vidro.train.defaults import check_conflicts, optimizer_settings
 
 LARGE = 50_000_000  # parameters; of larger models the last block learns only
+
+
+TuneSettings = ClassifyOptions | InstructOptions | PreferOptions
+
+
+def check_settings(options: TuneSettings) -> None:
+    """Raise UsageError for a setting that another one makes meaningless: nothing is ignored silently."""
+    check_conflicts(options.optim, options.train)
+    micro, rows = options.train.micro_batch, options.train.batch_rows
+    if micro is not None and micro > rows:
+        raise UsageError(f"{micro} rows are more than the {rows} of a whole step", where="micro-batch")
+    if isinstance(options, PreferOptions):
+        return
+    section = options.labels if isinstance(options, ClassifyOptions) else options.rows
+    if section.test is not None and section.test_share != type(section)().test_share:
+        raise UsageError("it means nothing beside --test", where="test-share", hint="Leave one of the two out.")
 
 
 def prepare_learning(model: Transformer, train: TuneOptions, *, large: int = LARGE) -> TuneOptions:
