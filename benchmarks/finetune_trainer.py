@@ -71,7 +71,7 @@ def main() -> None:
     made = [make_example(style, tokenizer, row) for row in rows]
     context = read_model(opened.model_dir).config.context_length
     examples, *_ = fit_lengths(made, context, end_id=special_id(tokenizer, style.end_token))
-    pad = tokenizer.eot_id if tokenizer.pad_id is None else tokenizer.pad_id
+    pad = tokenizer.padding_id
     with settled(options.threads), tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder), read_model(opened.model_dir), tokenizer)
         contestants = {

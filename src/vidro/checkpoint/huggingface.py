@@ -68,7 +68,7 @@ def _label_keys(config: ModelConfig, tokenizer: Tokenizer | None) -> dict[str, A
         "id2label": {str(number): label for number, label in numbered.items()},
         "label2id": {label: number for number, label in numbered.items()},
         "problem_type": "single_label_classification",
-        **({} if tokenizer is None else {"pad_token_id": tokenizer.eot_id if (p := tokenizer.pad_id) is None else p}),
+        **({} if tokenizer is None else {"pad_token_id": tokenizer.padding_id}),
     }
 
 

@@ -39,7 +39,7 @@ def show_batch(file: str, run: str, style: str | None, *, json: bool) -> int:
     end_id, context = special_id(tokenizer, chosen.end_token), opened.config.context_length
     kept, n_dropped, _ = fit_lengths(made, context, end_id=end_id)
     batch = kept[:ROWS]
-    pad = tokenizer.eot_id if tokenizer.pad_id is None else tokenizer.pad_id
+    pad = tokenizer.padding_id
     ids, targets = collate(batch, pad_id=pad)
     if json:
         print_json({"style": chosen.name, "ids": ids.tolist(), "targets": targets.tolist(), "n_dropped": n_dropped})

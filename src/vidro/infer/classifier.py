@@ -76,7 +76,7 @@ class Reader:
     def batch(self, rows: Sequence[Row]) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B"]]:
         """Padded ids, and the place in each row that is read."""
         length = max(len(row.ids) for row in rows) if self.pad_to is None else self.pad_to
-        pad = self.tokenizer.eot_id if self.tokenizer.pad_id is None else self.tokenizer.pad_id  # as the book pads
+        pad = self.tokenizer.padding_id
         ids = torch.tensor([[*row.ids, *[pad] * (length - len(row.ids))] for row in rows])
         ends = [len(row.ids) - 1 if self.pad_to is None else length - 1 for row in rows]
         return ids, torch.tensor(ends)

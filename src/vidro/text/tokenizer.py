@@ -125,6 +125,14 @@ class Tokenizer:
         return sha256_bytes(json.dumps(self._spec, sort_keys=True, separators=(",", ":")).encode())
 
     @property
+    def padding_id(self) -> int:
+        """What rows of unequal length are filled up with: the pad token, or the end mark where there is none.
+
+        What is padding is known from lengths, so the same id may still be learned where it ends a text.
+        """
+        return self.eot_id if self.pad_id is None else self.pad_id
+
+    @property
     def eot_id(self) -> int:
         """The id that ends a document. Raises TokenizerError when the vocabulary has none."""
         if self._eot_id is None:

@@ -23,7 +23,14 @@ from vidro.config.schema import InstructionOptions, InstructOptions, SamplingOpt
 from vidro.core.errors import DataError, UsageError
 from vidro.core.files import sha256_file
 from vidro.data.collate import Example, collate, fit_lengths, make_example
-from vidro.data.instructions import InstructionRow, InstructionTable, RowSplit, read_instructions, split_instructions
+from vidro.data.instructions import (
+    HasPrompt,
+    InstructionRow,
+    InstructionTable,
+    RowSplit,
+    read_instructions,
+    split_instructions,
+)
 from vidro.evals.answering import answers_to, evenly, fits, write_answers
 from vidro.evals.answers import score_answers
 from vidro.infer.answering import TEMPLATE, Answerer
@@ -94,17 +101,23 @@ class InstructTask:
     def samples(self, model: nn.Module, step: int) -> list[dict[str, Any]]:
         """What the model answers to the first validation questions."""
         assert isinstance(model, Transformer)
-        asked = [row.prompt for row in self.val_rows[:2]]
-        with at_rest(model):
-            options = SamplingOptions(greedy=True, max_tokens=60)
-            answers = Answerer(model, self.tokenizer, self.style).answers(asked, options)
-        return [
-            {"prompt": f"{talk[-1].text}\n", "text": answer.text, "seed": None}
-            for talk, answer in zip(asked, answers, strict=True)
-        ]
+        return answered(model, self.tokenizer, self.style, self.val_rows)
 
     def probe(self, model: nn.Module, step: int, *, last: bool = False) -> None:
         """Nothing is recorded of the inside."""
+
+
+def answered(
+    model: Transformer, tokenizer: Tokenizer, style: PromptStyle, rows: Sequence[HasPrompt], *, n: int = 2
+) -> list[dict[str, Any]]:
+    """What the model answers to the first questions, as ``sample`` events have it."""
+    asked = [row.prompt for row in rows[:n]]
+    with at_rest(model):
+        answers = Answerer(model, tokenizer, style).answers(asked, SamplingOptions(greedy=True, max_tokens=60))
+    return [
+        {"prompt": f"{talk[-1].text}\n", "text": answer.text, "seed": None}
+        for talk, answer in zip(asked, answers, strict=True)
+    ]
 
 
 def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Checkpoint | None, path: Path) -> Job:
@@ -128,7 +141,7 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
         val=val,
         val_rows=[row for row in split.val if fits(answerer, row)],
         order=RowOrder(train, options.train.batch_rows, options.train.seed),
-        pad_id=tokenizer.eot_id if tokenizer.pad_id is None else tokenizer.pad_id,
+        pad_id=tokenizer.padding_id,
         tokenizer=tokenizer,
         style=style,
         device=torch.device("cpu"),

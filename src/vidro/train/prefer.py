@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from vidro.checkpoint.huggingface import read_model
 from vidro.checkpoint.run import OpenedRun, load_tokenizer, read_record
 from vidro.checkpoint.training_state import Checkpoint
-from vidro.config.schema import PreferenceOptions, PreferOptions, SamplingOptions
+from vidro.config.schema import PreferenceOptions, PreferOptions
 from vidro.core.errors import DataError, UsageError
 from vidro.core.files import sha256_file
 from vidro.core.shapes import Float, Int
 from vidro.data.collate import Example, check_ends, collate, make_example
 from vidro.data.instructions import PreferenceRow, PreferenceTable, RowSplit, read_preferences, split_instructions
 from vidro.evals.accuracy import wilson
-from vidro.infer.answering import TEMPLATE, Answerer, style_of_run
+from vidro.infer.answering import TEMPLATE, style_of_run
 from vidro.model.loss import IGNORE
 from vidro.model.modes import at_rest
 from vidro.model.transformer import Transformer
@@ -39,6 +39,7 @@ from vidro.text.conversation import PromptStyle
 from vidro.text.styles import get_style, special_id
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.finetune import Job, TuneSettings
+from vidro.train.instruct import answered
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
 from vidro.train.tuning import checksums, lasting, prepare_learning, resolved_rates, shape_of, with_budget
@@ -124,15 +125,7 @@ class PreferTask:
     def samples(self, model: nn.Module, step: int) -> list[dict[str, Any]]:
         """What the model answers to the first validation questions."""
         assert isinstance(model, Transformer)
-        asked = [row.prompt for row in self.val_rows[:2]]
-        with at_rest(model):
-            answers = Answerer(model, self.tokenizer, self.style).answers(
-                asked, SamplingOptions(greedy=True, max_tokens=60)
-            )
-        return [
-            {"prompt": f"{talk[-1].text}\n", "text": answer.text, "seed": None}
-            for talk, answer in zip(asked, answers, strict=True)
-        ]
+        return answered(model, self.tokenizer, self.style, self.val_rows)
 
     def probe(self, model: nn.Module, step: int, *, last: bool = False) -> None:
         """Nothing is recorded of the inside."""
@@ -199,7 +192,7 @@ def prefer_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Chec
             raise DataError(f"no pair to {name} fits {context} tokens", hint="Use shorter texts or a longer context.")
         parts[name] = kept
     check_ends([pair.chosen for pair in parts["train"]], special_id(tokenizer, style.end_token))
-    pad_id = tokenizer.eot_id if tokenizer.pad_id is None else tokenizer.pad_id
+    pad_id = tokenizer.padding_id
     parts = {name: with_reference(pairs, reference, pad_id) for name, pairs in parts.items()}
     task = PreferTask(
         train=parts["train"],
