@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,17 @@ def test_json_is_one_object(desk: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert found["speed"]["flops_per_s"] == SPEED.flops_per_s
 
 
+def test_a_run_to_start_from_is_tried_out(desk: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained / "runs" / "book-1"
+    before = (run / "model.safetensors").read_bytes()
+    assert main(["plan", "book.txt", "--minutes", "2", "--from", str(run)]) == 0
+    err = capsys.readouterr().err
+    found = re.search(r"Starting --from \S+ reaches about ([\d.]+) bits per byte: ([\d.]+) as it comes", err)
+    assert found is not None, err
+    assert float(found[1]) < float(found[2])
+    assert (run / "model.safetensors").read_bytes() == before
+
+
 def test_python_says_the_same(desk: Path) -> None:
     table = vidro.plan("book.txt", minutes=[1, 2], cache_dir=desk / "cache")
     assert [row.seconds for row in table.rows] == [60, 120]
@@ -77,6 +89,7 @@ def test_python_says_the_same(desk: Path) -> None:
         (["book.txt", "--minutes", "0"], "there is no time to plan for"),
         (["tiny.txt"], "tiny.txt: the training part has"),
         (["book.txt", "--steps", "5"], "--steps"),
+        (["book.txt", "--from", "nobody"], "nobody"),
         (["book.txt", "--tokenizer", "words"], "tokenizer: plans are for a vocabulary of the text's own"),
     ],
 )

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from vidro.config.schema import ModelConfig
 from vidro.core.errors import DataError
 from vidro.data.tinyworld import text
+from vidro.model.init import initialise
+from vidro.model.transformer import Transformer
+from vidro.text.train import train_bpe
 from vidro.train import pilot
 
 STORIES = text(seed=1, n_bytes=60_000)
@@ -39,6 +43,21 @@ def test_it_is_kept_and_a_torn_record_is_made_again(tmp_path: Path, monkeypatch:
     assert pilot.known_trial(train, val, cache_dir=tmp_path) == first
     monkeypatch.setattr(pilot, "trial", lambda *_: pytest.fail("it was known"))
     assert pilot.known_trial(train, val, cache_dir=tmp_path) == first
+
+
+def test_a_model_goes_on_with_a_text_and_another_that_is_too_small() -> None:
+    tokenizer = train_bpe([STORIES[:20_000]], 320)
+    shape = ModelConfig(
+        vocab_size=tokenizer.vocab_size, context_length=32, d_model=32, n_layers=1, n_heads=1, n_kv_heads=1, d_head=32,
+        d_ff=64,
+    )  # fmt: skip
+    model = Transformer(shape)
+    initialise(model, seed=1)
+    found = pilot.continued(model, tokenizer, [STORIES[:20_000]], [STORIES[20_000:24_000]])
+    assert found.after < 0.9 * found.before
+    assert found.passes == pytest.approx(pilot.PASSES, rel=0.1)
+    with pytest.raises(DataError, match="too small to try a model on"):
+        pilot.continued(model, tokenizer, ["short"], ["text"])
 
 
 def test_samples_of_one_long_text_and_of_many_short_ones() -> None:

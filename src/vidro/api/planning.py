@@ -37,6 +37,8 @@ def plan(
     source: str | Path,
     *,
     minutes: float | Sequence[float] = MINUTES,
+    from_run: str | Path | None = None,
+    runs_dir: str | Path = "runs",
     cache_dir: str | Path | None = None,
     speed: Speed | None = None,
     **settings: Any,
@@ -44,11 +46,14 @@ def plan(
     """Plans for `source` in each of `minutes`; the other keywords are settings of `vidro.pretrain`, which are kept.
 
     Reads the text and trains two models of random numbers for a second to know this machine (or takes its `speed`).
-    Raises VidroError for a text that cannot be read and for settings that cannot be used.
+    `from_run` is another run, whose model is tried out on the text for some seconds; the last of the notes says how far
+    it came. Raises VidroError for a text that cannot be read and for settings that cannot be used.
 
         vidro.plan("book.txt").rows[1].outlook.forecast.bits_per_byte
     """
+    from vidro.checkpoint.run import open_run, resolve_run
     from vidro.data.survey import open_source
+    from vidro.train.parent import start_note
     from vidro.train.planning import look_at, measure, planned, small_text_notes
 
     budgets = sorted([minutes] if isinstance(minutes, int | float) else minutes)
@@ -66,5 +71,7 @@ def plan(
     looked = look_at(text, cache_dir=cache, threads=options.train.threads)
     speed = measure(options) if speed is None else speed
     rows = tuple(planned(looked, options, speed, 60.0 * budget, name=text.name) for budget in budgets)
-    notes = (*text.notes, *small_text_notes(looked, rows))
-    return PlanTable(source=str(source), train_bytes=looked.train_bytes, speed=speed, rows=rows, notes=notes)
+    notes = [*text.notes, *small_text_notes(looked, rows)]
+    if from_run is not None:
+        notes.append(start_note(text, open_run(resolve_run(str(from_run), runs_dir=Path(runs_dir))), options))
+    return PlanTable(source=str(source), train_bytes=looked.train_bytes, speed=speed, rows=rows, notes=tuple(notes))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from vidro.cli.apps import make_app
 from vidro.cli.options import Device, Json, Threads, takes, value
-from vidro.config.schema import DataOptions, ModelOptions
+from vidro.config.schema import DataOptions, ModelOptions, Settings, setting
 
 if TYPE_CHECKING:
     from vidro.api.planning import PlanTable
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 app = make_app(
     "plan",
     "What to expect of a text in 1, 10, 60 minutes and a night on this machine, before anything is trained.",
-    usage="vidro plan FILE [--minutes N]",
+    usage="vidro plan FILE [--minutes N] [--from RUN]",
     examples=(
         "vidro plan book.txt",
         "vidro plan book.txt --minutes 10      one budget, each choice with its reason",
         "vidro plan book.txt --d-model 256     the rest chosen around what you say",
+        "vidro plan poems.txt --from last      how far that model comes with this text",
     ),
 )
 
@@ -30,8 +32,15 @@ File = Annotated[str, Parameter(help=TEXT_HELP)]
 Minutes = Annotated[float | None, value("One budget, each choice with its reason; 1, 10, 60 and 480 if not said.", "N")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start(Settings):
+    """What training could start from."""
+
+    from_run: str | None = setting(None, "Also try how far this run's model comes with the text (pretrain --from).")
+
+
 @app.default
-@takes(DataOptions, ModelOptions)
+@takes(Start, DataOptions, ModelOptions)
 def plan(
     file: File,
     /,
@@ -48,7 +57,8 @@ def plan(
     from vidro.cli.terminal import note, print_json
 
     said = {**settings, "threads": threads, "device": device}
-    found = plans.plan(file, minutes=plans.MINUTES if minutes is None else minutes, cache_dir=cache_dir(), **said)
+    budgets = plans.MINUTES if minutes is None else minutes
+    found = plans.plan(file, minutes=budgets, cache_dir=cache_dir(), **said)
     for message in found.notes:
         note(message)
     if json:

@@ -1,23 +1,57 @@
 """Continuing another run's model: its figures on the new text and on its own text, before and after.
 
 A model that goes on reading something else forgets; both numbers say how much was gained and what it cost.
-Not here: loading the parent's model (`pretrain`).
+Beforehand, `start_note` tries it out. Not here: loading the parent's model (`pretrain`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vidro.checkpoint.run import read_record
+from vidro.checkpoint.huggingface import from_hf_config, read_model
+from vidro.checkpoint.run import OpenedRun, load_tokenizer, read_record
 from vidro.config.load import from_dict, read_toml
-from vidro.config.schema import PretrainOptions
-from vidro.core.errors import VidroError
+from vidro.config.schema import ModelConfig, PretrainOptions
+from vidro.core.errors import CheckpointError, UsageError, VidroError
+from vidro.core.files import read_json
 from vidro.data.prepare import Prepared, prepare
+from vidro.data.survey import TextSource
 from vidro.evals.subset import ValSubset
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
+from vidro.train import pilot
+from vidro.train.defaults import inherited_shape
+from vidro.train.machine import settled
+from vidro.train.vocabulary import check_inherited
 
 WINDOWS = 64  # enough for two digits, quick enough to be taken four times
+
+
+def inherited(parent: OpenedRun, options: PretrainOptions) -> tuple[Tokenizer, ModelConfig]:
+    """The tokenizer and the shape that a run takes over. Raises UsageError for settings that want others."""
+    tokenizer = load_tokenizer(parent)
+    config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
+    if config.labels:
+        hint = "Start from the language model that it was made from."
+        raise UsageError("--from starts from a language model, and this is a classifier", where=parent.path, hint=hint)
+    shape = inherited_shape(options.model, config)
+    if options.train.init != "family":
+        raise UsageError("--from brings its own first weights", where="init", hint="Leave it out.")
+    check_inherited(options.data, tokenizer)
+    return tokenizer, shape
+
+
+def start_note(text: TextSource, parent: OpenedRun, options: PretrainOptions) -> str:
+    """How far a run's model comes with the text, tried out on it. Raises UsageError for a run that cannot go on."""
+    tokenizer, _ = inherited(parent, options)
+    model = read_model(parent.model_dir)
+    train, val = pilot.sample(text.train_texts(), pilot.TRAIN_BYTES), pilot.sample(text.val_texts(), pilot.VAL_BYTES)
+    with settled(options.train.threads):
+        found = pilot.continued(model, tokenizer, train, val)
+    return (
+        f"Starting --from {parent.path.name} reaches about {found.after:.2f} bits per byte: {found.before:.2f} as it "
+        f"comes, {found.after:.2f} after {found.passes:.2g} passes over its text, tried just now."
+    )
 
 
 def score(model: Transformer, prepared: Prepared, tokenizer: Tokenizer) -> float:

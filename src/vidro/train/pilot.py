@@ -1,7 +1,8 @@
 """A trial on the text itself: what a tiny model makes of it in a fixed number of steps, as bits per byte.
 
 Packers and n-grams say little about what a transformer will learn from a text; a small transformer says much. Steps,
-samples and seed are fixed, so the figure belongs to the text, not to the machine, and the cache keeps it.
+samples and seed are fixed, so the figure belongs to the text, not to the machine, and the cache keeps it. `continued`
+is another trial: how far another run's model comes with the text.
 
 Not here: what is predicted from it (`law`).
 """
@@ -10,12 +11,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidro.config.schema import ModelConfig, OptimOptions
@@ -27,6 +31,7 @@ from vidro.evals.yardsticks import COMPRESSORS
 from vidro.model.init import initialise
 from vidro.model.loss import lm_loss
 from vidro.model.transformer import Transformer
+from vidro.text.tokenizer import Tokenizer
 from vidro.text.train import train_bpe
 from vidro.train.defaults import optimizer_settings
 from vidro.train.optim import Optimizer
@@ -35,6 +40,7 @@ from vidro.train.step import Batch, StepSettings, train_step
 
 TRAIN_BYTES, VAL_BYTES = 1 << 20, 64 * 1024  # samples of both sides
 VOCAB_SIZE, WIDTH, CONTEXT, STEPS, ROWS = 1024, 64, 64, 120, 16
+STEP_TOKENS, PASSES, MOST_STEPS = 2048, 2.0, 150  # of a trial that goes on from another model
 LEAST_BITS = 1.0
 VERSION = 1  # of the trial: one higher when the same text would give another figure
 SCHEDULE = Schedule(kind="wsd", warmup=0.02, decay=0.5, final=0.0)
@@ -68,31 +74,70 @@ def repeats_itself(texts: list[str]) -> bool:
 def trial(train: list[str], val: list[str]) -> float:
     """Bits per byte of `val` after `STEPS` steps on `train`. Raises DataError for a text that is too small for that."""
     tokenizer = train_bpe(train, VOCAB_SIZE)
-    ids = np.array([i for text in train for i in (*tokenizer.encode(text), tokenizer.eot_id)], dtype=np.int64)
+    ids = _ids(tokenizer, train)
     shape = ModelConfig(
         vocab_size=tokenizer.vocab_size, context_length=CONTEXT, d_model=WIDTH, n_layers=2, n_heads=1, n_kv_heads=1,
         d_head=64, d_ff=192,
     )  # fmt: skip
     if len(ids) < CONTEXT + 1 or not any(val):
         raise DataError("the text is too small to try a model on")
-    model = Transformer(shape).train()
+    model = Transformer(shape)
     initialise(model, seed=0)
-    optimizer = Optimizer(model, optimizer_settings(OptimOptions(), shape))
-    stream = TokenStream(ids, context_length=CONTEXT, seed=0)
-    settings = StepSettings(micro_batch=ROWS, clip=1.0, autocast=nullcontext)
+    _learn(model, ids, steps=STEPS, rows=ROWS)
+    return _bits(model, tokenizer, val)
+
+
+class Continued(NamedTuple):
+    """What another run's model makes of a text: bits per byte as it comes, and after so many passes over it."""
+
+    before: float
+    after: float
+    passes: float
+
+
+def continued(model: Transformer, tokenizer: Tokenizer, train: list[str], val: list[str]) -> Continued:
+    """Let `model` go on with the text, for at most `PASSES` over it and `MOST_STEPS` steps; it is changed thereby.
+
+    No forecast but a trial: a small text is soon read, and then such a model has learned from it what it can.
+    Raises DataError for a text of less than a window.
+    """
+    ids = _ids(tokenizer, train)
+    context = model.config.context_length
+    if len(ids) < context + 1 or not any(val):
+        raise DataError("the text is too small to try a model on")
+    rows = max(1, min(STEP_TOKENS // context, len(ids) // (4 * context)))
+    steps = min(MOST_STEPS, math.ceil(PASSES * len(ids) / (rows * context)))
+    before = _bits(model, tokenizer, val)
+    _learn(model, ids, steps=steps, rows=rows)
+    return Continued(before, _bits(model, tokenizer, val), steps * rows * context / len(ids))
+
+
+def _ids(tokenizer: Tokenizer, texts: list[str]) -> NDArray[np.int64]:
+    return np.array([i for text in texts for i in (*tokenizer.encode(text), tokenizer.eot_id)], dtype=np.int64)
+
+
+def _learn(model: Transformer, ids: NDArray[np.int64], *, steps: int, rows: int) -> None:
+    """Train by the recipe of a whole run: the rate decays to nothing over the second half of the steps."""
+    model.train()
+    optimizer = Optimizer(model, optimizer_settings(OptimOptions(), model.config))
+    stream = TokenStream(ids, context_length=model.config.context_length, seed=0)
+    settings = StepSettings(micro_batch=rows, clip=1.0, autocast=nullcontext)
 
     def loss(module: nn.Module, part: Batch) -> tuple[Tensor, Tensor]:
         assert isinstance(module, Transformer)
         return lm_loss(module, part.ids, part.targets)
 
-    for step in range(STEPS):
-        drawn, targets = (torch.from_numpy(array) for array in stream.batch(step * ROWS, ROWS))
-        batch = Batch(drawn, targets)
-        multiplier = SCHEDULE.multiplier((step + 0.5) / STEPS)
-        train_step(model, optimizer, batch, loss=loss, multiplier=multiplier, settings=settings)
-    pieces = [np.array(tokenizer.encode(text), dtype=np.int64) for text in val if text]
+    for step in range(steps):
+        drawn, targets = (torch.from_numpy(array) for array in stream.batch(step * rows, rows))
+        multiplier = SCHEDULE.multiplier((step + 0.5) / steps)
+        train_step(model, optimizer, Batch(drawn, targets), loss=loss, multiplier=multiplier, settings=settings)
+
+
+def _bits(model: Transformer, tokenizer: Tokenizer, texts: list[str]) -> float:
+    """Bits per byte of the texts, whole."""
+    pieces = [np.array(tokenizer.encode(text), dtype=np.int64) for text in texts if text]
     nats, n_tokens = evaluate_tokens(model, pieces, eot_id=tokenizer.eot_id)
-    return TextScore.of(nats, n_tokens=n_tokens, n_bytes=sum(len(text.encode()) for text in val)).bits_per_byte
+    return TextScore.of(nats, n_tokens=n_tokens, n_bytes=sum(len(text.encode()) for text in texts)).bits_per_byte
 
 
 def known_trial(train: list[str], val: list[str], *, cache_dir: Path | None) -> float:

@@ -87,8 +87,8 @@ def small_text_notes(text: TextProfile, rows: tuple[Planned, ...]) -> list[str]:
     reach = "" if law is None else f" about {law.bits_per_byte:.2f} bits per byte, reached after"
     return [
         f"{size} alone will mostly be memorised:{reach or ' training ends after'} {early.outlook.seconds / 60:.2g} "
-        f"minutes of training, is what they give; more time adds nothing. Start from a model that has read more: "
-        f"vidro pretrain tinyworld --minutes 10, then --from last."
+        f"minutes of training, is what they give; more time adds nothing. A model that has read more comes farther: "
+        f"vidro plan FILE --from RUN says how far (vidro pretrain tinyworld --minutes 10 makes one)."
     ]
 
 

@@ -22,14 +22,13 @@ from vidro.checkpoint.run import (
     OpenedRun,
     check_place,
     create_run,
-    load_tokenizer,
     lock_run,
     safe_stem,
 )
 from vidro.checkpoint.training_state import Checkpoint, drop_after
 from vidro.config.load import from_dict, read_settings, the_budget, to_dict, to_toml
-from vidro.config.schema import BudgetOptions, DataOptions, ModelConfig, PretrainOptions
-from vidro.core.errors import CheckpointError, RunError, UsageError
+from vidro.config.schema import BudgetOptions, DataOptions, PretrainOptions
+from vidro.core.errors import CheckpointError, RunError
 from vidro.core.events import EventStream, Sink
 from vidro.core.files import read_json, sha256_file, write_text_atomic
 from vidro.data.documents import STDIN
@@ -46,15 +45,15 @@ from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import RunFacts, announce, assemble
 from vidro.train.conclude import conclude
 from vidro.train.continuing import check_unchanged, checkpoint_to_continue, prolong
-from vidro.train.defaults import Plan, TextFacts, inherited_shape, make_plan, resolved, trains_bpe
+from vidro.train.defaults import Plan, TextFacts, make_plan, resolved, trains_bpe
 from vidro.train.log import run_log
 from vidro.train.machine import settled
-from vidro.train.parent import measure, parents_text
+from vidro.train.parent import inherited, measure, parents_text
 from vidro.train.plan import Outlook
 from vidro.train.planning import Reason, foreseen, make_planner
 from vidro.train.speed import Speed
 from vidro.train.stop import StopSignal
-from vidro.train.vocabulary import check_inherited, make_tokenizer, tokenizer_of_shards
+from vidro.train.vocabulary import make_tokenizer, tokenizer_of_shards
 
 Clock = Callable[[], float]
 
@@ -165,20 +164,6 @@ def set_up(
         speed=None if planner is None else planner.speed,
         trial_bits=None if planner is None else planner.text.trial_bits,
     )
-
-
-def inherited(parent: OpenedRun, options: PretrainOptions) -> tuple[Tokenizer, ModelConfig]:
-    """The tokenizer and the shape that a run takes over. Raises UsageError for settings that want others."""
-    tokenizer = load_tokenizer(parent)
-    config = from_hf_config(read_json(parent.model_dir / "config.json", error=CheckpointError))
-    if config.labels:
-        hint = "Start from the language model that it was made from."
-        raise UsageError("--from starts from a language model, and this is a classifier", where=parent.path, hint=hint)
-    shape = inherited_shape(options.model, config)
-    if options.train.init != "family":
-        raise UsageError("--from brings its own first weights", where="init", hint="Leave it out.")
-    check_inherited(options.data, tokenizer)
-    return tokenizer, shape
 
 
 def with_old_rates(options: PretrainOptions) -> PretrainOptions:
