@@ -13,7 +13,7 @@ from vidro.data.tinyworld.facts import ANIMALS, BEST_MAKER, PEOPLE, PLACES, SMAL
 from vidro.data.tinyworld.telling import CANDIDATES, PLOTS, RULES, TABLES, Digits, Teller
 
 EVERYBODY = {**PEOPLE, **ANIMALS}
-GOLDEN = "30677aeec495eb1acd98cb63864a51144d75955608ed16bcb5622f2e51abcb1c"  # stories 0 to 49 of seed 0
+GOLDEN = "15d18bf3b2c0c36629e104e43b26acba3e379f4db683aaf9dc66313e553139b5"  # stories 0 to 49 of seed 0
 NAME = "|".join(sorted(EVERYBODY, key=len, reverse=True))
 
 

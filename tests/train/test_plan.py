@@ -135,3 +135,9 @@ def test_the_law_knows_that_more_helps_and_repeating_helps_less() -> None:
 def test_some_of_every_budget_goes_into_training() -> None:
     assert training_seconds(600) == pytest.approx(600 - 30 - 4)
     assert training_seconds(-5) == 1.0
+
+
+@pytest.mark.parametrize(("document_bytes", "context"), [(300.0, 128), (640.0, 256), (810.0, 256), (3000.0, 128)])
+def test_short_documents_are_seen_whole(document_bytes: float, context: int) -> None:
+    stories = replace(NOVELS, train_bytes=5_000_000, bytes_per_token=4.0, document_bytes=document_bytes)
+    assert choose(stories, 60.0, LAPTOP, vocab_size=2048).model.context_length == context

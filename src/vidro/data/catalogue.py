@@ -56,8 +56,8 @@ _ALL = (
         files=(
             CorpusFile(
                 "tinyworld.txt",
-                sha256="8ee21be2cdfe42b15392582d5c2a8f9002a54d83531fa0b4e0f28c9ecf3f61ff",
-                n_bytes=5_099_434,
+                sha256="c240c01d2db8db6ef7b9333243eb682f650868b6ad173867eb8338f3d09bde52",
+                n_bytes=5_097_502,
             ),
         ),
     ),
@@ -110,14 +110,14 @@ _ALL = (
         files=(
             CorpusFile(
                 "tinyworld-instructions.jsonl",
-                sha256="9e9a429fe30e1c5ffc11325d782ceae9b6b0efd9ed466c5b828c328991691ce7",
-                n_bytes=3_101_922,
+                sha256="1e74b263f4a5cea1c3638ab328975de0f1b7ea56e1fdfc3baf4ed92c6b114e05",
+                n_bytes=3_117_284,
             ),
             CorpusFile(
                 "tinyworld-instructions-test.jsonl",
                 role="test",
-                sha256="8b33bb9a7838c3b6e8f3605a3e862942241f4c5542d6dcd76adaff01a2a41a24",
-                n_bytes=61_963,
+                sha256="7896b17e178547a8f0168721731dea7229a33660bbf1b5d363beb9cb2464c335",
+                n_bytes=62_091,
             ),
         ),
     ),

@@ -29,6 +29,7 @@ SMALLEST = (64, 2)  # for texts too small for the ladder, and machines too slow;
 D_HEAD = 64
 BATCHES = ((3e6, 2048), (2e7, 4096), (1e8, 8192), (1e9, 16384), (math.inf, 32768))  # by tokens seen
 CONTEXTS = ((3e6, 128), (5e7, 256), (math.inf, 512))  # … likewise
+WHOLE = 1.25  # of the mean document: a context of that length holds most of them whole, and up to twice as long pays
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (13.0, 0.2), (math.inf, 0.3))  # by epochs
 MOST_EPOCHS = 20.0  # from 14 to 29 epochs a small book gained a thousandth
 MOST_WEIGHTS = 2.5  # for each byte of text; more would learn it by heart
@@ -45,15 +46,20 @@ MEMORY_SHARE = 0.8  # of what is free, that a plan may take
 @dataclass(frozen=True, kw_only=True)
 class TextProfile:
     """What the planner knows of a text. `bytes_per_token` is None until a tokenizer has cut it, `trial_bits` without a
-    trial (`pilot`)."""
+    trial (`pilot`). `document_bytes` is the mean of its documents, infinite where it is not known."""
 
     train_bytes: int
     trial_bits: float | None
     bytes_per_token: float | None = None
+    document_bytes: float = math.inf
 
     def cut(self, vocab_size: int) -> float:
         """Bytes per token: measured, or guessed from the size of the vocabulary."""
         return guess_bytes_per_token(vocab_size) if self.bytes_per_token is None else self.bytes_per_token
+
+    def document_tokens(self, vocab_size: int) -> float:
+        """Tokens of a document, on average."""
+        return self.document_bytes / self.cut(vocab_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +128,8 @@ def settle(
     tokens = seconds * batch / speed.step_s(first, batch)
     unique = text.train_bytes / text.cut(first.vocab_size)
     length = next(length for limit, length in CONTEXTS if tokens < limit)
+    if length < WHOLE * text.document_tokens(first.vocab_size) <= 2 * length:
+        length *= 2  # a story's end is easy for who remembers its beginning
     while length > 32 and unique < 16 * length:
         length //= 2
     dropout = next(share for limit, share in DROPOUTS if tokens < limit * unique)

@@ -99,17 +99,22 @@ def look_at(text: str | TextSource, *, cache_dir: Path | None, threads: int | No
     """
     if not isinstance(text, TextSource):
         return TextProfile(train_bytes=0, trial_bits=None)
-    size = text.result.train_bytes
+    result = text.result
+    profile = TextProfile(
+        train_bytes=result.train_bytes,
+        trial_bits=None,
+        document_bytes=(result.train_bytes + result.val_bytes) / result.n_documents,
+    )
     if not afford:
-        return TextProfile(train_bytes=size, trial_bits=None)
+        return profile
     train, val = pilot.sample(text.train_texts(), pilot.TRAIN_BYTES), pilot.sample(text.val_texts(), pilot.VAL_BYTES)
     if pilot.repeats_itself(train):
-        return TextProfile(train_bytes=size, trial_bits=None)
+        return profile
     try:
         with settled(threads):
-            return TextProfile(train_bytes=size, trial_bits=pilot.known_trial(train, val, cache_dir=cache_dir))
+            return replace(profile, trial_bits=pilot.known_trial(train, val, cache_dir=cache_dir))
     except DataError:  # too small even for that: whoever trains on it is told more exactly
-        return TextProfile(train_bytes=size, trial_bits=None)
+        return profile
 
 
 def make_planner(
@@ -206,7 +211,7 @@ def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> t
             f"{model.d_model} wide, {counted_blocks(model.n_layers)}, {size.n_parameters / 1e6:.3g}M parameters",
             f"about {rate:,.0f} tokens/s here: a larger one would see too little, a smaller one hold too little",
         ),
-        Reason("context", f"{model.context_length} tokens", "long enough to learn from, short enough to be cheap"),
+        Reason("context", f"{model.context_length} tokens", context_words(text, model)),
         Reason(
             "step",
             f"{plan.tokens_per_step:,} tokens",
@@ -229,6 +234,14 @@ def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> t
         why = "more passes over this text would only be learned by heart"
         found.append(Reason("end", f"after {expected.seconds / 60:.2g} minutes", why))
     return tuple(found)
+
+
+def context_words(text: TextProfile, model: ModelConfig) -> str:
+    """Why the context has its length."""
+    whole = text.document_tokens(model.vocab_size)
+    if model.context_length / 4 < whole < model.context_length:
+        return f"a document has {whole:.0f} on average: most are seen whole"
+    return "long enough to learn from, short enough to be cheap"
 
 
 def counted_blocks(number: int) -> str:

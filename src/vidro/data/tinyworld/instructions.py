@@ -69,10 +69,12 @@ def inflected(word: str, form: str) -> str:
 
 def _inflection(digits: Digits) -> Drawn:
     form = digits.pick(("plural", "past"))
-    regular, odd = (words.NOUNS, words.ODD_PLURALS) if form == "plural" else (words.VERBS, words.ODD_PASTS)
+    nouns, verbs = (*words.NOUNS, *words.MORE_NOUNS), (*words.VERBS, *words.MORE_VERBS)
+    regular, odd = (nouns, words.ODD_PLURALS) if form == "plural" else (verbs, words.ODD_PASTS)
     word = digits.pick([*regular, *odd])
     combination = () if word in odd else (form, word)  # no rule leads to an odd form, so it is never held out
-    return combination, _ask(digits, form, word=word), "", odd.get(word) or inflected(word, form)
+    # The word stands on a line of its own, as its answer will: to a reader of pieces " boat" and "boat" are two words.
+    return combination, _ask(digits, form), word, odd.get(word) or inflected(word, form)
 
 
 def _passive(digits: Digits) -> Drawn:

@@ -45,6 +45,20 @@ chase clean collect comb cover crawl cross dream dry empty enjoy enter explain f
 gather grumble guess hammer hate hope hunt invite iron join juggle kick kiss land learn lick lift like live lock march
 marry measure melt miss move obey order pack paddle pass peel play point
 """)
+MORE_NOUNS = _words("""
+arm army aunt badge bag bank bath beach bean bear bee belt bill blossom board bone book boy brick bubble camp canal
+card carrot cave chain cheek cliff clock country cradle creek crowd cupboard daughter doll dot drawer duty ear elbow
+elephant farmer feast festival floor forest glove grape guide hall head heart hedge helmet hook hour insect jewel joke
+journey jungle knee knot lamb lane lawn leg lid lion list log map mask medal melon mill mirror moon month mountain mug
+nail name neck needle nest night nose note number nurse nut oak onion oven owl page park party path peach pencil penny
+""")
+MORE_VERBS = _words("""
+admire allow appear arrive attack avoid bathe behave belong blink blush breathe cause cheer chew cough create cure dare
+decide delay deliver deny destroy discover dive doubt earn end escape fail fasten fear fetch fish flow form glow greet
+groan growl guard happen heal imagine improve itch judge lean mark mind mix moan need notice offer own pause pinch
+please polish pour praise pray prevent print promise protect puzzle race rain raise reach remain repair reply rest
+return roar roast roll ruin rule save scare search settle sigh sneeze snore soak stare start stay steer stroll study
+""")
 ODD_PLURALS = dict(_pairs("""
 goose geese, mouse mice, child children, foot feet, tooth teeth, man men, woman women, sheep sheep, loaf loaves,
 leaf leaves, wolf wolves, knife knives, shelf shelves, thief thieves
@@ -95,8 +109,8 @@ On {day} {a} lost {thing}. {b} looked for it all day, but it was {s.full} who fo
 PHRASINGS = {
     "units": ("How many {to} are {n} {of}?", "Convert {n} {of} to {to}.", "{name} wrote {n} {of}. Say it in {to}."),
     "arithmetic": ("What is {a} {op} {b}?", "Calculate {a} {op} {b}.", "{story}", "{story} Answer with a number."),
-    "plural": ("Write the plural of {word}.", "What is the plural of {word}?", "Here is one {word}. There are two ..."),
-    "past": ("Write the past tense of {word}.", "What is the past of {word}?", "Today we {word}. Yesterday we ..."),
+    "plural": ("Write the plural.", "What is the plural of this word?", "This is for one. What is it for two?"),
+    "past": ("Write the past tense.", "What is the past of this verb?", "We do it today. What did we do yesterday?"),
     "passive": ("Put this into the passive.", "Say the same in the passive.", "Rewrite it in the passive."),
     "active": ("Say this without the passive.", "Rewrite it without the passive.", "Put this into the active."),
     "letters": ("Spell the word {word}.", "Write {word} letter by letter.", "How is {word} spelled?"),
