@@ -256,6 +256,11 @@ MISTAKES = {
     f"finetune classify book-1 {DATA} --test messages.tsv --test-share 0.3": (
         "test-share: it means nothing beside --test. Leave one of the two out."
     ),
+    "finetune instruct book-1 --data asked.jsonl --pack --batch-rows 1": (
+        "pack: it means nothing beside --batch-rows 1. There is nothing to pack one row with: leave one of the two out."
+    ),
+    f"finetune classify book-1 {DATA} --pack": "there is no flag --pack. Did you mean --patience?",
+    "finetune prefer asked-1 --data pairs.json --pack": "there is no flag --pack. Did you mean --patience?",
     # which run, which rows
     "finetune classify book-1": "no labelled texts are named. For example --data messages.tsv.",
     "finetune instruct book-1": "no instructions are named. For example --data instructions.json.",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidro.core.errors import DataError
-from vidro.data.collate import IGNORE, Example, Packed, collate, fit_lengths, length_buckets, make_example, pack
+from vidro.data.collate import IGNORE, Example, collate, fit_lengths, length_buckets, make_example, mixed_batches
 from vidro.data.instructions import InstructionRow
 from vidro.text.special import EOT
 from vidro.text.styles import STYLES, Message, get_style
@@ -61,15 +61,6 @@ def pairs_of(ids: np.ndarray, targets: np.ndarray) -> Pairs:
         (tuple(ids[row, : place + 1].tolist()), int(targets[row, place]))
         for row, place in zip(*np.nonzero(targets != IGNORE), strict=True)
     )
-
-
-def packed_pairs(packed: Packed) -> Pairs:
-    """What is predicted from what where a token sees the tokens of its own example only."""
-    found: Pairs = Counter()
-    for row, place in zip(*np.nonzero(packed.targets != IGNORE), strict=True):
-        seen = packed.documents[row, : place + 1] == packed.documents[row, place]
-        found[tuple(packed.ids[row, : place + 1][seen].tolist()), int(packed.targets[row, place])] += 1
-    return found
 
 
 # Collation
@@ -204,28 +195,14 @@ def test_buckets_differ_by_epoch_and_seed_and_save_padding():
     assert np.std(means[:100]) > 50, "short and long batches are mixed in time"
 
 
-# Packing
+@given(n=st.integers(1, 200), rows=st.integers(1, 9), seed=st.integers(0, 9))
+def test_mixed_batches_hold_every_example_once(n, rows, seed):
+    batches = mixed_batches(n, rows, seed=seed, epoch=0)
+    assert sorted(number for numbers in batches for number in numbers) == list(range(n))
+    assert [len(numbers) for numbers in batches[:-1]] == [rows] * (len(batches) - 1)
+    assert batches == mixed_batches(n, rows, seed=seed, epoch=0)
 
 
-@given(batch=examples(max_size=20), length=st.integers(11, 40))
-def test_packing_predicts_the_same(batch, length):
-    packed = pack(batch, length, pad_id=0)
-    assert packed_pairs(packed) == expected_pairs(batch)
-    for number, example in enumerate(batch):
-        rows, places = np.nonzero(packed.documents == number)
-        assert packed.ids[rows, places].tolist() == example.ids[:-1]
-        assert packed.positions[rows, places].tolist() == list(range(example.n_inputs))
-        assert len(set(rows.tolist())) == 1
-        assert np.ptp(places) == example.n_inputs - 1, "an example stays whole"
-    assert (packed.targets[packed.documents < 0] == IGNORE).all()
-    # First fit, and so best fit, leaves no two rows half empty.
-    assert ((packed.documents >= 0).sum(axis=1) * 2 <= length).sum() <= 1
-
-
-def test_packing_fills_rows():
-    rng = np.random.default_rng(0)
-    batch = [learned_all(*range(length)) for length in rng.integers(2, 100, 500)]
-    packed = pack(batch, 256, pad_id=0)
-    assert (packed.documents >= 0).mean() > 0.98
-    with pytest.raises(DataError, match="an example of 98 tokens does not fit into 50"):
-        pack([learned_all(*range(99))], 50, pad_id=0)
+def test_mixed_batches_differ_by_epoch_and_seed():
+    orders = [mixed_batches(100, 8, seed=seed, epoch=epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert orders[0] != orders[1] != orders[2] != orders[0]

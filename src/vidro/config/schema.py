@@ -293,6 +293,7 @@ class InstructionOptions(Settings):
     test_rows: int = setting(500, "Answer at most this many of the rows to score with (evenly spaced).", ge=1)
     answer_tokens: int = setting(256, "Longest answer when scoring.", ge=1, unit="tokens")
     skip_empty: bool = setting(False, "Leave out and count rows without an answer, instead of stopping.")
+    pack: bool = setting(False, "Put several rows one behind the other, each seeing only itself, instead of padding.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@
 
 What is learned and what is padding is known from the segments and the lengths, never guessed from ids: a model whose
 padding token is also its end token still learns to stop. Numpy only. Not here: the loss (`vidro.model.loss`), which
-skips IGNORE; what the text looks like (`vidro.text.styles`). Read next: `vidro.model.loss`.
+skips IGNORE; what the text looks like (`vidro.text.styles`); several examples in one row (`packing`). Read next:
+`vidro.model.loss`.
 """
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -51,20 +51,6 @@ class Example:
         return len(self.ids) - 1
 
 
-@dataclass(frozen=True)
-class Packed:
-    """Rows that hold several examples each.
-
-    positions  a token's place in its own example
-    documents  the number of its example, −1 for padding: a token may look only at tokens with its own number
-    """
-
-    ids: Int[Array, "B T"]
-    targets: Int[Array, "B T"]
-    positions: Int[Array, "B T"]
-    documents: Int[Array, "B T"]
-
-
 def make_example(style: PromptStyle, tokenizer: Tokenizer, row: InstructionRow, *, mask_prompt: bool = True) -> Example:
     """The row's text as ids. With `mask_prompt` the answers and their end tokens are learned, without it everything.
 
@@ -96,8 +82,8 @@ def collate(
     ids = np.full((len(examples), n_columns), pad_id, dtype=np.int64)
     targets = np.full_like(ids, IGNORE)
     for row, example in enumerate(examples):
-        _check_fits(example, n_columns)
-        _write(example, ids[row], targets[row], start=0)
+        check_fits(example, n_columns)
+        write_example(example, ids[row], targets[row], start=0)
     return ids, targets
 
 
@@ -158,46 +144,19 @@ def length_buckets(examples: Sequence[HasLength], batch_rows: int, *, seed: int,
     return [batches[number] for number in rng.permutation(len(batches))]
 
 
-def pack(examples: Sequence[Example], length: int, *, pad_id: int) -> Packed:
-    """The examples in as few rows of `length` tokens as best fit finds: the longest first, each to the fullest row.
+def mixed_batches(n: int, batch_rows: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """Batches of examples 0 to n − 1 in a random order, whatever their lengths: all of them, each once.
 
-    Each stays whole, and its last token is only a target: nothing is predicted across the border of two examples.
-    Raises DataError for an example that is longer than a row.
+    A pure function of (seed, epoch). Every batch but the last has `batch_rows`.
+
+    >>> sorted(number for batch in mixed_batches(5, 2, seed=1, epoch=0) for number in batch)
+    [0, 1, 2, 3, 4]
     """
-    rows = _best_fit([example.n_inputs for example in examples], length)
-    ids = np.full((len(rows), length), pad_id, dtype=np.int64)
-    targets = np.full_like(ids, IGNORE)
-    positions, documents = np.zeros_like(ids), np.full_like(ids, -1)
-    for row, numbers in enumerate(rows):
-        start = 0
-        for number in numbers:
-            example = examples[number]
-            _check_fits(example, length)
-            _write(example, ids[row], targets[row], start=start)
-            end = start + example.n_inputs
-            positions[row, start:end] = np.arange(example.n_inputs)
-            documents[row, start:end] = number
-            start = end
-    return Packed(ids, targets, positions, documents)
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    return [order[first : first + batch_rows].tolist() for first in range(0, n, batch_rows)]
 
 
-def _best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Numbers of the lengths, row by row; "best fit decreasing" (Johnson 1973), at most about 11/9 of the fewest."""
-    rows: list[list[int]] = []
-    free: list[tuple[int, int]] = []  # (room left, row), sorted
-    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
-        place = bisect.bisect_left(free, (lengths[number], -1))
-        if place == len(free):
-            rows.append([])
-            room, row = capacity, len(rows) - 1
-        else:
-            room, row = free.pop(place)
-        rows[row].append(number)
-        bisect.insort(free, (room - lengths[number], row))
-    return rows
-
-
-def _write(example: Example, ids: Int[Array, "T"], targets: Int[Array, "T"], *, start: int) -> None:
+def write_example(example: Example, ids: Int[Array, "T"], targets: Int[Array, "T"], *, start: int) -> None:
     """Put one example into a row, in place."""
     tokens = np.array(example.ids, dtype=np.int64)
     place = slice(start, start + example.n_inputs)
@@ -209,7 +168,8 @@ def _learned_ids(example: Example) -> set[int]:
     return {number for number, learned in zip(example.ids, example.learned, strict=True) if learned}
 
 
-def _check_fits(example: Example, length: int) -> None:
+def check_fits(example: Example, length: int) -> None:
+    """Raise DataError for an example that is longer than a row."""
     if example.n_inputs > length:
         what = f"an example of {example.n_inputs:,} tokens does not fit into {length:,}"
         raise DataError(what, hint="`fit_lengths` drops or cuts such examples, and counts them.")

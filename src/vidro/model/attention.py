@@ -3,7 +3,7 @@ r"""Attention: every token collects what it needs from the tokens before it, and
 Each token asks a question (query), and each earlier token offers a label (key) and a content (value). Query times
 key is a score, softmax makes shares that sum to 1, and the result is the values mixed in those shares (Vaswani et
 al. 2017). Several heads do this side by side, on slices of the width. The ladder up to here, one idea a rung:
-`vidro.learn.attention_1` to `attention_4`, whose last rung equals this file.
+`vidro.learn.attention_1` to `attention_5`, whose last rung equals this file.
 
 Grouped heads (Ainslie et al. 2023): H query heads share K key/value heads, H/K neighbours to each, so that the cache
 shrinks by H/K. With H = 6 and K = 2:
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidro.config.schema import ModelConfig
-from vidro.core.shapes import Bool, Float
+from vidro.core.shapes import Bool, Float, Int
 from vidro.model.cache import KVCache
 from vidro.model.init import Linear
 from vidro.model.norm import make_norm
@@ -118,6 +118,19 @@ def explicit_attention(
         scores = scores.masked_fill(~mask, -torch.inf)
     shares = scores.softmax(dim=-1)
     return F.dropout(shares, dropout) @ v, shares
+
+
+def mask_of_pieces(pieces: Int[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:
+    """Where a token may look when its row holds several pieces: back, and no further than its own piece begins.
+
+    The kernel still computes what the mask hides, T² scores a row. On a GPU PyTorch's `varlen_attn` (pieces one behind
+    the other, and where each begins) and `flex_attention` (whole blocks skipped, needs a compiler) would not; neither
+    runs everywhere, so rows are kept short instead (`vidro.data.packing.row_length`).
+
+    >>> mask_of_pieces(torch.tensor([[0, 0, 1]]))[0, 0].int().tolist()
+    [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    """
+    return (pieces[:, :, None] == pieces[:, None, :]).tril()[:, None]
 
 
 def _one_per_query(shared: Float[Tensor, "B K S E"], q: Float[Tensor, "B H T E"]) -> Float[Tensor, "B H S E"]:

@@ -43,13 +43,16 @@ def lm_loss(
     ids: Int[Tensor, "B T"],
     targets: Int[Tensor, "B T"],
     chunk_tokens: int | None = None,
+    *,
+    pieces: Int[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
     """`next_token_loss(model(ids), targets)` without ever holding all B·T·V logits.
 
     The head is applied to `chunk_tokens` tokens at a time (None: as many as suit the device), and each piece's
-    gradient is computed at once while its logits are in the processor's cache: less memory, and faster.
+    gradient is computed at once while its logits are in the processor's cache: less memory, and faster. `pieces`
+    numbers the texts that share a row (`Transformer.forward`).
     """
-    hidden, targets = model.hidden(ids).flatten(0, 1), targets.flatten()
+    hidden, targets = model.hidden(ids, pieces=pieces).flatten(0, 1), targets.flatten()
     head = model.head
     if type(head).forward is not nn.Linear.forward or head.bias is not None:
         return next_token_loss(head(hidden), targets)  # a wrapped head keeps its own arithmetic
@@ -61,8 +64,8 @@ def lm_loss(
     if torch.is_grad_enabled():
         total: Tensor = _HeadLoss.apply(hidden, head.weight, targets, chunk)  # pyright: ignore[reportAssignmentType]
         return total, count
-    pieces = zip(hidden.split(chunk), targets.split(chunk), strict=True)
-    return torch.stack([next_token_loss(head(h), t)[0] for h, t in pieces]).sum(), count
+    parts = zip(hidden.split(chunk), targets.split(chunk), strict=True)
+    return torch.stack([next_token_loss(head(h), t)[0] for h, t in parts]).sum(), count
 
 
 def default_chunk(head: Float[Tensor, "V D"]) -> int:

@@ -2,7 +2,8 @@
 
 After the turn their dot product depends on the distance between the two places only (Su et al. 2021). The wavelengths
 form a geometric series; Llama 3 stretches the long ones to reach further than it was trained (Dubey et al. 2024).
-Not here: gpt2's learned positions, which are a plain embedding (`transformer`). Next: `attention`.
+Where several texts share a row, places are counted anew in each (`places_in_pieces`), for gpt2's learned positions too.
+Not here: those themselves, which are a plain embedding (`transformer`). Next: `attention`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vidro.config.schema import ModelConfig, RopeScaling
-from vidro.core.shapes import Float
+from vidro.core.shapes import Float, Int
 
 
 def rotary_tables(config: ModelConfig) -> tuple[Float[Tensor, "S E"], Float[Tensor, "S E"]]:
@@ -51,3 +52,15 @@ def rotate(
     Rolling by half a head swaps the two halves, and the minus already lies in the table, so this is two products.
     """
     return x * cos.to(x.dtype) + x.roll(x.shape[-1] // 2, dims=-1) * sin.to(x.dtype)
+
+
+def places_in_pieces(pieces: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """The place of each token in its own piece: 0 wherever the number of the piece changes.
+
+    >>> places_in_pieces(torch.tensor([[7, 7, 7, 2, 2, -1]])).tolist()
+    [[0, 1, 2, 0, 1, 0]]
+    """
+    places = torch.arange(pieces.shape[1], device=pieces.device).expand_as(pieces)
+    begins = torch.ones_like(pieces, dtype=torch.bool)
+    begins[:, 1:] = pieces[:, 1:] != pieces[:, :-1]
+    return places - torch.where(begins, places, 0).cummax(dim=1).values

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from vidro.config.schema import ModelConfig
 from vidro.core.errors import ModelError
 from vidro.core.shapes import Bool, Float, Int
-from vidro.model.attention import Attention
+from vidro.model.attention import Attention, mask_of_pieces
 from vidro.model.cache import KVCache
 from vidro.model.feedforward import FeedForward
 from vidro.model.init import Embedding, Linear, initialise
 from vidro.model.norm import make_norm
-from vidro.model.positions import rotary_tables
+from vidro.model.positions import places_in_pieces, rotary_tables
 from vidro.model.trace import Trace
 
 Rotary = tuple[Float[Tensor, "#B T 1 E"], Float[Tensor, "#B T 1 E"]]
@@ -92,14 +92,17 @@ class Transformer(nn.Module):
         *,
         cache: KVCache | None = None,
         positions: Int[Tensor, "B T"] | None = None,
+        pieces: Int[Tensor, "B T"] | None = None,
         trace: Trace | None = None,
     ) -> Float[Tensor, "B T V"]:
         """Logits of the token that follows each token; of a classifier, [B, T, classes], of the text up to there.
 
         With `cache`, the ids continue its rows: call `cache.advance` afterwards. `positions` replaces the places
-        0, 1, 2 … (what may be looked at stays the same). Raises ModelError when the context is too short.
+        0, 1, 2 … (what may be looked at stays the same). `pieces` numbers the texts that share a row: neighbours
+        with the same number are one text, computed as if it stood alone. Raises ModelError when the context is too
+        short, and for pieces beside a cache or positions.
         """
-        return self.head(self.hidden(ids, cache=cache, positions=positions, trace=trace))
+        return self.head(self.hidden(ids, cache=cache, positions=positions, pieces=pieces, trace=trace))
 
     def hidden(
         self,
@@ -107,13 +110,18 @@ class Transformer(nn.Module):
         *,
         cache: KVCache | None = None,
         positions: Int[Tensor, "B T"] | None = None,
+        pieces: Int[Tensor, "B T"] | None = None,
         trace: Trace | None = None,
     ) -> Float[Tensor, "B T D"]:
         """The vectors that the head multiplies: after the last block and the final norm."""
+        mask = None if cache is None else cache.mask(ids.shape[1])
+        if pieces is not None:
+            if cache is not None or positions is not None:
+                raise ModelError("packed rows have places of their own", hint="Give no cache and no positions.")
+            positions, mask = places_in_pieces(pieces), mask_of_pieces(pieces)
         where = self._places(ids, cache, positions)
         x = self._embed(ids, where, trace)
         rotary = self._rotary(where)
-        mask = None if cache is None else cache.mask(ids.shape[1])
         for block in self.blocks:
             x = block(x, rotary, mask=mask, cache=cache, trace=trace)
             if trace is not None:

@@ -236,7 +236,10 @@ def make_keeper(path: Path, job: Job, facts: TuneFacts, events: EventStream) -> 
 def loop_settings(
     job: Job, facts: TuneFacts, lr: float, precisely: Callable[[], AbstractContextManager]
 ) -> LoopSettings:
-    """The loop's numbers from the options. A step counts as its rows' mean length times the rows."""
+    """The loop's numbers from the options. A step counts as its rows' mean length times the rows.
+
+    Packed rows are at most as many as those of the table, so a micro-batch that is not said holds a whole step.
+    """
     optim, train = job.options.optim, job.options.train
     return LoopSettings(
         budget=Budget(steps=budget_steps(job.options.budget, job), seconds=facts.training_s),

@@ -31,6 +31,7 @@ from vidro.data.instructions import (
     read_instructions,
     split_instructions,
 )
+from vidro.data.packing import filling, pack, row_length
 from vidro.evals.answering import answers_to, evenly, fits, write_answers
 from vidro.evals.answers import score_answers
 from vidro.infer.answering import TEMPLATE, Answerer
@@ -62,6 +63,7 @@ class InstructTask:
     tokenizer: Tokenizer
     style: PromptStyle
     device: torch.device
+    pack_into: int | None = None  # tokens of the longest row that examples are packed into; None: padded, one a row
 
     @property
     def n_rows(self) -> int:
@@ -74,8 +76,16 @@ class InstructTask:
         return self.order.mean_tokens
 
     def batch(self, step: int) -> Batch:
-        """Padded ids and targets."""
-        return self._batch([self.train[number] for number in self.order.step(step)])
+        """Ids and targets, packed or padded. The same examples in any way give the same loss and gradient."""
+        examples = [self.train[number] for number in self.order.step(step)]
+        if self.pack_into is None:
+            return self._batch(examples)
+        length = row_length([example.n_inputs for example in examples], self.pack_into)
+        packed = pack(examples, length, pad_id=self.pad_id)
+        ids, targets, pieces = (
+            torch.from_numpy(each).to(self.device) for each in (packed.ids, packed.targets, packed.pieces)
+        )
+        return Batch(ids, targets, pieces=pieces)
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
         ids, targets = collate(examples, pad_id=self.pad_id)
@@ -84,7 +94,7 @@ class InstructTask:
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """(sum of nats, learned tokens) of a micro-batch."""
         assert isinstance(model, Transformer)
-        return lm_loss(model, batch.ids, batch.targets)
+        return lm_loss(model, batch.ids, batch.targets, pieces=batch.pieces)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Nats per learned token of the validation rows."""
@@ -140,11 +150,12 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
         train=train,
         val=val,
         val_rows=[row for row in split.val if fits(answerer, row)],
-        order=RowOrder(train, options.train.batch_rows, options.train.seed),
+        order=RowOrder(train, options.train.batch_rows, options.train.seed, mixed=options.rows.pack),
         pad_id=tokenizer.padding_id,
         tokenizer=tokenizer,
         style=style,
         device=torch.device("cpu"),
+        pack_into=context if options.rows.pack else None,
     )
     data = Path(options.rows.data or "")
     sizes = {"n_train": len(train), "n_val": len(val), "n_test": len(split.test)}
@@ -175,6 +186,7 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             f"The style is {style.name}; an answer ends with {style.end_token}.",
             *notes,
             *more,
+            *packing_notes(task),
         ),
         files={TEMPLATE: style.jinja},
     )  # fmt: skip
@@ -261,6 +273,19 @@ def examples_of(
     if n_cut:
         notes.append(f"{n_cut:,} of {len(rows):,} rows {purpose} are longer than {context} tokens: cut there.")
     return kept, notes
+
+
+def packing_notes(task: InstructTask) -> list[str]:
+    """In words, how full the rows of the first epoch are, packed and as they would be without."""
+    if task.pack_into is None:
+        return []
+    packed = filling(task.train, task.order.batches(0), context=task.pack_into)
+    usual = RowOrder(task.train, task.order.batch_rows, task.order.seed).batches(0)
+    before = filling(task.train, usual, context=None).padding_frac
+    return [
+        f"Packed: in the first epoch the {packed.n_pieces:,} rows to learn from lie in {packed.n_rows:,}, of which "
+        f"{packed.padding_frac:.1%} is padding; not packed, rows of similar length together, it would be {before:.1%}."
+    ]
 
 
 def finish(

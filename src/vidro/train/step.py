@@ -25,12 +25,14 @@ class Batch(NamedTuple):
 
     `n_counted`: by how many the sum of nats is divided where it is not the targets that count (pairs of rows, say).
     `known`: a number known of each row before (what a reference model says of it).
+    `pieces`: which text each token belongs to, where several share a row.
     """
 
     ids: Int[Tensor, "B T"]
     targets: Shaped[Tensor, "B *rest"]
     n_counted: int | None = None
     known: Float[Tensor, "B"] | None = None
+    pieces: Int[Tensor, "B T"] | None = None
 
 
 LossFunction = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
@@ -94,8 +96,8 @@ def train_step(
     for first in range(0, len(batch.ids), settings.micro_batch):
         rows = slice(first, first + settings.micro_batch)
         with settings.autocast():
-            known = None if batch.known is None else batch.known[rows]
-            nats, _ = loss(model, Batch(batch.ids[rows], batch.targets[rows], known=known))
+            known, pieces = (None if each is None else each[rows] for each in (batch.known, batch.pieces))
+            nats, _ = loss(model, Batch(batch.ids[rows], batch.targets[rows], known=known, pieces=pieces))
         (nats * (scale / counted)).backward()
         total += nats.item()
     mean = total / counted
