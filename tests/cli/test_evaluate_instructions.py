@@ -290,7 +290,7 @@ def test_a_mistake_is_one_line_and_asks_nothing(
 
 def test_a_flag_of_answers_does_not_go_with_a_text(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "asked-1", "--text", "new.json", "--seed", "0"]) == 2
-    assert "--seed belongs to --instructions. Leave it out." in capsys.readouterr().err
+    assert "--seed belongs to --instructions, --tasks and --memorisation. Leave it out." in capsys.readouterr().err
 
 
 def test_python_compares_runs_and_has_the_names_of_the_flags(place: Path) -> None:
@@ -319,5 +319,8 @@ def test_the_classes_of_a_classifier_have_a_report_too(place: Path, capsys: pyte
     assert f"{found['n_right']} of 60 rows right" in page.text
     assert [row.td.text for row in page.table.tbody.find_all("tr")][:-1] == [each["name"] for each in found["classes"]]
     assert err.endswith("Report: r.html\n")
-    assert main(["evaluate", "book-1", "--text", "mail.tsv", "--report", "r.html"]) == 2
-    assert "--report belongs to --labels and --instructions. Leave it out." in capsys.readouterr().err
+    assert main(["evaluate", "book-1", "--tasks", "mine.yaml", "--report", "r.html"]) == 2
+    assert (
+        "--report belongs to --text, --labels, --instructions and --memorisation. Leave it out."
+        in capsys.readouterr().err
+    )

@@ -29,7 +29,10 @@ TABLE = {
     ),
     "generate last '-5 degrees'": "a text that begins with a dash looks like a flag. Put -- before it.",
     "generate": "RUN is missing. See vidro generate --help.",
-    "evaluate last": ("what is to be evaluated? Say one of --text FILE, --labels FILE and --instructions FILE."),
+    "evaluate last": (
+        "what is to be evaluated? Say one of --text FILE, --labels FILE, --instructions FILE, --tasks NAME "
+        "and --memorisation."
+    ),
     "evaluate --text book.txt": "RUN is missing. For example last; see vidro runs list.",
     "tokenizer train book.txt": "--out is missing. See vidro tokenizer train --help.",
     "tokenizer train --out x": "FILE is missing. See vidro tokenizer train --help.",

@@ -158,6 +158,14 @@ def write_rows(folder: Path) -> None:
     (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
 
 
+def write_harness_task(folder: Path) -> None:
+    """The task of lm-evaluation-harness that docs/evaluating.md shows, letter by letter."""
+    page = ROOT / "docs" / "evaluating.md"
+    for language, name in (("yaml", "capitals.yaml"), ("json", "capitals.jsonl")):
+        (body,) = blocks(page, language)
+        (folder / name).write_text(body, encoding="utf-8")
+
+
 def the_last(words: list[str]) -> str:
     """Which run the page means by ``last``."""
     return "spam-1" if words[0] == "predict" or "--labels" in words else "book-2"
@@ -172,11 +180,15 @@ def needs_only_a_run(command: str) -> bool:
 
 
 @pytest.mark.parametrize("command", sorted({command for _, command in ALL_COMMANDS if needs_only_a_run(command)}))
-def test_commands_on_a_run_run(command: str, desk: Path, trained: Path) -> None:
+def test_commands_on_a_run_run(command: str, desk: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(trained / "runs", desk / "runs")
     for file in ("new-messages.tsv", "tasks.json"):
         shutil.copy(trained / file, desk)
+    write_harness_task(desk)
     words = shlex.split(command)[1:]
+    if "--tasks" in words:
+        pytest.importorskip("lm_eval")
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(desk / "cache"))
     (desk / "runs" / the_last(words) / "run.toml").touch()
     removes = words[:2] == ["runs", "rm"]
     code, out, err = run_quietly([*words, "--yes"] if removes else words)
@@ -203,7 +215,7 @@ def test_the_readme_draws_the_floors_that_are_enforced() -> None:
     assert contract is not None
     floors = [re.sub(r"vidro\.", "", floor) for floor in re.findall(r'"([^"]+)"', contract[1])]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    drawn = re.findall(r"^\d  (\w+(?: \| \w+)?)  ", readme, re.MULTILINE)
+    drawn = re.findall(r"^\d+ +(\w+(?: \| \w+)?)  ", readme, re.MULTILINE)
     assert drawn == floors
 
 

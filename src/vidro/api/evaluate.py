@@ -1,6 +1,7 @@
-"""Asking one run or several the rows of a file: the same rows of each, kept and scored.
+"""Asking one run or several the rows of a file: the same rows of each, kept and scored. And tasks of the harness.
 
-Not here: what an answer is worth (`evals/answers`), a judge (`evals/instructions`), the screen (`cli/instructions`).
+Not here: what an answer is worth (`evals/answers`), a judge (`evals/instructions`), tasks (`evals/tasks`), the screen
+(`cli/instructions`, `cli/tasks`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from vidro.evals.answering import Progress
     from vidro.evals.instructions import Comparison, RunAnswers, Stages
     from vidro.evals.judge_client import JudgeTarget
+    from vidro.evals.tasks import TaskScores
     from vidro.infer.answering import Answerer
+    from vidro.infer.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,23 @@ class AnswerOptions(Settings):
     )
     out: str | None = setting(None, "Where answers and the judge's replies are kept; otherwise RUN/evaluations/FILE.")
     seed: int = setting(1337, "Same seed, same answers: same intervals.", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskLimits(Settings):
+    """How much of a task of the harness is asked."""
+
+    limit: int | None = setting(None, "Ask only the first rows of each task, instead of all.", ge=1)
+    few_shot: int | None = setting(
+        None, "Put this many solved examples before each question; otherwise what the task says.", ge=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions(TaskLimits):
+    """The same, and the draw of examples."""
+
+    seed: int = setting(AnswerOptions.seed, "Same seed: same examples and samples.", ge=0)
 
 
 def answer_options(said: Mapping[str, Any]) -> AnswerOptions:
@@ -86,6 +106,39 @@ def evaluate_instructions(
     target = judge_target(chosen, judge_key)
     asked = ask_runs(runs, data, chosen, skip_empty=skip_empty, on_progress=on_progress)
     return asked if target is None else judge_answers(asked, target, seed=chosen.seed, on_progress=on_progress)
+
+
+def evaluate_tasks(
+    runs: Sequence[Run],
+    tasks: str | Path | Sequence[str | Path],
+    *,
+    on_progress: Stages | None = None,
+    **options: Any,
+) -> list[TaskScores]:
+    """Ask the runs tasks of lm-evaluation-harness: names, YAML files or folders. Keywords: TaskOptions.
+
+    Remarks go to the first run's `say`. Raises UsageError and DataError.
+    """
+    from vidro.evals.tasks import run_tasks
+
+    chosen = resolve(TaskOptions, flags=options)
+    names = [tasks] if isinstance(tasks, str | Path) else list(tasks)
+    if not names:
+        raise UsageError("no task is named", hint="Name one of the harness, or a YAML file of your own.")
+    return run_tasks(
+        [(name, task_session(run)) for name, run in zip(names_of(runs), runs, strict=True)],
+        [str(name) for name in names],
+        limit=chosen.limit,
+        few_shot=chosen.few_shot,
+        seed=chosen.seed,
+        say=runs[0].say,
+        on_progress=on_progress,
+    )
+
+
+def task_session(run: Run) -> Session:
+    """What a run writes with: one that was taught to answer ends its texts as it was taught. Raises UsageError."""
+    return run.session if run.style is None else run.answerer.session
 
 
 def ask_runs(

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidro.api.evaluate import AnswerOptions
+from vidro.api.evaluate import AnswerOptions, TaskOptions
+from vidro.api.memorisation import SEED, MemorisationOptions
 from vidro.api.settings import sampling_options, signature
 from vidro.config.schema import SamplingOptions, Settings
 from vidro.core.errors import DataError, UsageError
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from vidro.config.schema import ModelConfig
     from vidro.data.documents import ReadReport
     from vidro.evals.accuracy import ClassScores
+    from vidro.evals.copying import Memorisation
     from vidro.evals.instructions import RunAnswers
     from vidro.evals.perplexity import TextScore
+    from vidro.evals.tasks import TaskScores
     from vidro.infer.answering import Answerer
     from vidro.infer.classifier import ClassifierSession, Prediction
     from vidro.infer.session import Generation, Piece, Session
@@ -134,44 +137,10 @@ class Run:
 
     def training_texts(self, *, cache_dir: Path | None = None) -> Iterator[str]:
         """The documents that the run learned from, read anew. Raises DataError when the text is gone or has changed."""
+        from vidro.api import texts
         from vidro.api.places import default_cache_dir
-        from vidro.core.files import sha256_file
-        from vidro.data.survey import open_source
 
-        data = self._data()
-        if self.record.get("kind", "base") != "base":
-            if not Path(data["source"]).is_file() or sha256_file(Path(data["source"])) != data["sha256"]:
-                what = "the rows that it learned from are gone or have changed"
-                raise DataError(what, where=data["source"], hint="Put the old file back in its place.")
-            return self._row_texts(Path(data["source"]))
-        cache = default_cache_dir() if cache_dir is None else cache_dir
-        source = open_source(data["source"], self.settings.data, cache_dir=cache)
-        if source.source_sha256 != data["sha256"]:
-            hint = "Put the old text back in its place."
-            raise DataError("the training text has changed since", where=data["source"], hint=hint)
-        return source.train_texts()
-
-    def _row_texts(self, path: Path) -> Iterator[str]:
-        """What stands in the rows of a fine-tuned run."""
-        from vidro.data.instructions import read_instructions, read_preferences
-        from vidro.data.labelled import read_labelled
-
-        if self.record.get("kind", "base") == "classifier":
-            columns = {name: self._data()[name] for name in ("text_column", "label_column")}
-            return (row.text for row in read_labelled(path, **columns, skip_empty=True).rows)
-        if self.record.get("kind", "base") == "preferred":
-            pairs = read_preferences(path, skip_empty=True)
-            return ("\n".join([*(m.text for m in row.prompt), row.chosen, row.rejected]) for row in pairs.rows)
-        table = read_instructions(path, skip_empty=True)
-        return ("\n".join(message.text for message in row.messages) for row in table.rows)
-
-    def _data(self) -> dict[str, Any]:
-        """What the record says about the training text. Raises DataError where it says nothing."""
-        data = self.record.get("data")
-        if data is None:
-            what = "its record names no text" if self.path.is_dir() else "the run is not there any more"
-            raise DataError(what, where=self.path)
-        return data
+        return texts.training_texts(self, cache_dir=default_cache_dir() if cache_dir is None else cache_dir)
 
     def known_words(self, *, cache_dir: Path | None = None) -> Counter[str]:
         """How often the text of this run and of those before it has each word. Counted once, then kept in the cache.
@@ -187,11 +156,12 @@ class Run:
         return known
 
     def _own_words(self, cache: Path) -> dict[str, int]:
+        from vidro.api.texts import kind_of, recorded_data
         from vidro.config.load import to_dict
         from vidro.core.files import read_json, sha256_bytes, write_json_atomic
         from vidro.infer.reading import count_words
 
-        sha256, kind = self._data()["sha256"], self.record.get("kind", "base")
+        sha256, kind = recorded_data(self)["sha256"], kind_of(self)
         how = to_dict(self.settings.data) if kind == "base" else kind
         key = json.dumps([sha256, how], sort_keys=True)
         path = cache / "words" / f"{sha256_bytes(key.encode())[:32]}.json"
@@ -236,6 +206,15 @@ class Run:
         from vidro.api.evaluate import evaluate_instructions
 
         return evaluate_instructions([self], data, **options).runs[0]
+
+    def evaluate_tasks(self, tasks: str | Path | Sequence[str | Path], **options: Any) -> TaskScores:
+        """What the model reaches in tasks of lm-evaluation-harness (an extra): names, YAML files, folders of them.
+
+        Keywords: TaskOptions and `on_progress`. Remarks go to `say`. Raises UsageError and DataError.
+        """
+        from vidro.api.evaluate import evaluate_tasks
+
+        return evaluate_tasks([self], tasks, **options)[0]
 
     # -- a classifier --------------------------------------------------------------------------------------------
 
@@ -380,6 +359,24 @@ class Run:
         found = read_documents(text, encoding=encoding, skip_bad=skip_bad, cache_dir=cache)
         return text_yardsticks(self.training_texts(cache_dir=cache), (document.text for document in found))
 
+    def memorisation(
+        self,
+        text: str | Path | None = None,
+        *,
+        prompts: Sequence[str] = (),
+        seed: int = SEED,
+        cache_dir: Path | None = None,
+        **options: Any,
+    ) -> Memorisation:
+        """What of the model's samples stands word for word in its training text, beside held-out text.
+
+        `text` takes the place of the text that the record names. Keywords: MemorisationOptions. Remarks go to `say`.
+        Raises DataError where the training text is gone or has changed.
+        """
+        from vidro.api.memorisation import measure_memorisation
+
+        return measure_memorisation(self, text, prompts=prompts, seed=seed, cache_dir=cache_dir, **options)
+
     def plot(self) -> list[Path]:
         """Draw the run's curves (loss, perplexity, learning rate, speed) into its ``plots/``; the files' paths."""
         from vidro.evals.plots import plot_run
@@ -391,9 +388,12 @@ def _show_settings(function: Any, first: list[inspect.Parameter], schema: type[S
     function.__signature__ = signature(first, schema)
 
 
-_self, _prompt, _data = (
-    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "prompt", "data")
+_self, _prompt, _data, _tasks = (
+    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "prompt", "data", "tasks")
 )
 _show_settings(Run.generate, [_self, _prompt.replace(default="")])
 _show_settings(Run.stream, [_self, _prompt.replace(default="")])
 _show_settings(Run.evaluate_instructions, [_self, _data], AnswerOptions)
+_own = [p for p in inspect.signature(Run.memorisation).parameters.values() if p.kind is not p.VAR_KEYWORD]
+_show_settings(Run.memorisation, _own, MemorisationOptions)
+_show_settings(Run.evaluate_tasks, [_self, _tasks], TaskOptions)

@@ -48,7 +48,9 @@ def on_instructions(
         if not json:
             show_judge(asked)
     if report is not None:
-        write_page(asked, Path(report))
+        from vidro.cli.reports import write_instruction_page
+
+        write_instruction_page(asked, opened, Path(report))
     if json:
         print_json(asked.to_json())
     return 0
@@ -124,17 +126,6 @@ def show_judge(asked: Comparison) -> None:
         first, second = asked.runs
         print("\n".join(["", f"{first.run} against {second.run}, in both orders:", *asked.pairs.lines()]))
     print(flush=True)
-
-
-def write_page(asked: Comparison, path: Path) -> None:
-    """The report of ``--report``."""
-    from vidro.checkpoint.run import versions
-    from vidro.cli.terminal import note
-    from vidro.evals.report import write_report
-    from vidro.evals.report_pages import instruction_page
-
-    write_report(instruction_page(asked, versions=versions()), path)
-    note(f"Report: {path}")
 
 
 @contextlib.contextmanager

@@ -41,6 +41,10 @@ PAGES: dict[str, tuple[Entry, ...]] = {
         Entry("predict", "Let a classifier say which class a text is."),
         Entry("evaluate", "Measure how well a model predicts a text, tells classes apart, or answers."),
     ),
+    "Learn": (
+        Entry("learn", "Lessons with exercises, from words and numbers to a model of your own."),
+        Entry("check", "Look for the classic mistakes in a PyTorch language model, yours for instance."),
+    ),
     "Keep house": (
         Entry("runs", "List, show, compare and remove your runs."),
         Entry("info", "What this machine has and how fast it is."),

@@ -49,6 +49,8 @@ PLACEHOLDERS = {
     "judge": "MODEL",
     "judge_key_file": "FILE",
     "report": "FILE",
+    "training_text": "FILE",
+    "prompts_file": "FILE",
     "resume": "RUN",
     "from_run": "RUN",
     "config": "FILE",

@@ -18,6 +18,8 @@ SHOWN = (
 )
 """Asked in the end; neither was among what it learned from."""
 
+ASKED_BEFORE = 96  # a dozen of each kind
+
 Heading = Callable[[str, str], None]
 
 
@@ -40,12 +42,25 @@ def assistant(base: Run, out: Path | None, budget: dict[str, Any], *, threads: i
     # So many rows are a second pretraining: its rates, not the gentle ones of a small table (docs/diary.md).
     settings = {**budget, **looks, "batch_rows": 32, "lr": 0.003, "embedding_lr": 0.02, "muon_lr": 0.02}
     run = tuned("instruct", base, out, "tinyworld-instructions", settings)
-    answers = run.record["results"]["answers"]
+    answers, before = run.record["results"]["answers"], scores_before(base, style=run.answerer.style.name)
+    note(f"  {'exactly right':<14}{'before':>7}{'now':>8}")
     for kind, marks in answers["kinds"].items():
-        note(f"  {kind:<12}{marks['exact']['mean']:>7.1%} of {marks['n']} exactly right")
-    macro = answers["macro"]["exact"]
-    note(f"  {'all kinds':<12}{macro['mean']:>7.1%} ({macro['low']:.1%} to {macro['high']:.1%})")
+        known = before["kinds"][kind]["exact"]["mean"]
+        note(f"  {kind:<14}{known:>7.0%}{marks['exact']['mean']:>8.1%} of {marks['n']}")
+    macro, known = answers["macro"]["exact"], before["macro"]["exact"]["mean"]
+    note(f"  {'all kinds':<14}{known:>7.0%}{macro['mean']:>8.1%} ({macro['low']:.1%} to {macro['high']:.1%})")
     return run
+
+
+def scores_before(base: Run, *, style: str) -> dict[str, Any]:
+    """What the model says to some of the same questions while it knows nothing but stories."""
+    from vidro.cli.places import cache_dir
+    from vidro.core.files import write_text_atomic
+    from vidro.data.made import asked
+
+    path = cache_dir() / "quickstart" / "questions.jsonl"
+    write_text_atomic(path, "".join(asked(held_out=True)))
+    return base.evaluate_instructions(path, rows=ASKED_BEFORE, answer_tokens=24, style=style).scores.to_json()
 
 
 def tuned(kind: str, base: Run, out: Path | None, data: str, settings: dict[str, Any]) -> Run:

@@ -8,6 +8,7 @@
     ├── RunError             a run directory that is missing, taken, busy or has changed
     │   └── CheckpointError  a checkpoint that is torn or altered
     ├── TrainingError        training cannot go on (a loss that is not finite, say)
+    ├── LessonError          a lesson, or your own solution of an exercise, that cannot be read or run
     └── StorageError         no space left, no permission
 
 Anything else that escapes is our fault: exit code 1 and a request to report it.
@@ -76,6 +77,10 @@ class CheckpointError(RunError):
 
 class TrainingError(VidroError):
     """Training cannot go on."""
+
+
+class LessonError(VidroError):
+    """A lesson, or one's own solution of an exercise, that cannot be read or run."""
 
 
 class StorageError(VidroError):

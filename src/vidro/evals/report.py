@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,7 @@ from vidro.core.files import write_text_atomic
 from vidro.evals.plots import plain_style
 
 TEMPLATE = "report.html"
+FOOT = "Made by Vidro. This page needs no other file."
 # What HTML does not allow in a text, as pictures: a model that learned from bytes may write any of it.
 _PICTURES = {code: 0x2400 + code for code in range(32) if code not in (9, 10)}
 _PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0x2426)
@@ -46,16 +48,28 @@ class Picture:
 
 @dataclass(frozen=True)
 class Said:
-    """What somebody said to an example, and what it was worth."""
+    """What somebody said to an example, what it was worth, and which (start, end) stretches of it are underlined."""
 
     who: str
     text: str
     marks: str = ""
+    underlined: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def parts(self) -> list[tuple[str, bool]]:
+        """The text in pieces, each underlined or not.
+
+        >>> Said("run-1", "the cat sat", underlined=((4, 7),)).parts
+        [('the ', False), ('cat', True), (' sat', False)]
+        """
+        places = [0, *(place for span in self.underlined for place in span), len(self.text)]
+        pieces = [(self.text[a:b], number % 2 == 1) for number, (a, b) in enumerate(itertools.pairwise(places))]
+        return [piece for piece in pieces if piece[0]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A question and the answers to it, side by side."""
+    """A question (none where it is empty) and the answers to it, side by side."""
 
     title: str
     asked: str

@@ -1,13 +1,14 @@
 """What stands in a report: of answers to instructions, or of a classifier's classes.
 
 Everything is made from scores that were computed elsewhere; nothing is measured here. Not here: how a page looks
-(`report`), the numbers (`answers`, `accuracy`, `judge`).
+(`report`), the pages of models that write (`report_texts`), the numbers (`answers`, `accuracy`, `judge`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidro.evals.accuracy import ClassScores, accuracy_line
 from vidro.evals.answering import evenly
@@ -16,8 +17,9 @@ from vidro.evals.confusion_plot import MOST_CLASSES, confusion_chart
 from vidro.evals.instructions import JUDGED, Comparison, RunAnswers
 from vidro.evals.judge import score_prompt
 from vidro.evals.plots import plain_style
-from vidro.evals.report import Example, Page, Picture, Said, Section, Table, picture_of
+from vidro.evals.report import FOOT, Example, Page, Picture, Said, Section, Table, picture_of
 from vidro.evals.report_charts import distribution_chart
+from vidro.evals.report_curves import NO_CURVES, RunCurves, curve_sections, versions_section
 from vidro.infer.explain_text import percent
 
 EXAMPLES = 12
@@ -41,8 +43,8 @@ class Labelled:
     scores: ClassScores
 
 
-def instruction_page(asked: Comparison, *, versions: Mapping[str, str]) -> Page:
-    """The report of one run or several that were asked the same rows."""
+def instruction_page(asked: Comparison, *, versions: Mapping[str, str], curves: RunCurves = NO_CURVES) -> Page:
+    """The report of one run or several that were asked the same rows; `curves`: how they were trained."""
     names = ", ".join(run.run for run in asked.runs)
     lead = f"{len(asked.lines):,} of {asked.n_rows:,} rows of {asked.data}, asked of {names}."
     kinds = [kinds_section(asked.runs)] if asked.runs[0].scores.kinds else []
@@ -55,9 +57,10 @@ def instruction_page(asked: Comparison, *, versions: Mapping[str, str]) -> Page:
         Section("Spread", pictures=(picture,)),
         examples_section(asked),
         *judge,
+        *curve_sections(curves),
         settings_section(asked, versions),
     ]
-    return Page(f"Answers to {asked.data}", lead, tuple(sections), "Made by Vidro. This page needs no other file.")
+    return Page(f"Answers to {Path(asked.data).name}", lead, tuple(sections), FOOT)
 
 
 def scores_section(asked: Comparison) -> Section:
@@ -163,13 +166,15 @@ def settings_section(asked: Comparison, versions: Mapping[str, str]) -> Section:
     return Section("Settings and versions", tables=tuple(tables))
 
 
-def label_page(found: Sequence[Labelled], *, data: str, versions: Mapping[str, str]) -> Page:
-    """The report of one classifier or several on the same labelled texts."""
+def label_page(
+    found: Sequence[Labelled], *, data: str, versions: Mapping[str, str], curves: RunCurves = NO_CURVES
+) -> Page:
+    """The report of one classifier or several on the same labelled texts; `curves`: how they were trained."""
     names = ", ".join(one.run for one in found)
     sections = [Section(one.run, (f"{accuracy_line(one.scores)}.",), *class_parts(one)) for one in found]
-    sections.append(Section("Versions", tables=(Table(("part", "version"), tuple(versions.items())),)))
+    sections += [*curve_sections(curves), versions_section(versions)]
     lead = f"{found[0].scores.n:,} labelled texts of {data}, classified by {names}."
-    return Page(f"Classes of {data}", lead, tuple(sections), "Made by Vidro. This page needs no other file.")
+    return Page(f"Classes of {Path(data).name}", lead, tuple(sections), FOOT)
 
 
 def class_parts(one: Labelled) -> tuple[tuple[Table, ...], tuple[Picture, ...]]:

@@ -1,0 +1,72 @@
+"""The texts behind a run: what it learned from and what was kept back, read anew from where its record says.
+
+A text that is gone or has changed is an error, never another text. Not here: opening runs (`run`), reading files
+(`data`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidro.core.errors import DataError
+
+if TYPE_CHECKING:
+    from vidro.api.run import Run
+    from vidro.data.survey import TextSource
+
+
+def kind_of(run: Run) -> str:
+    """What the run was taught: "base" (texts), "classifier", "instruct", "preferred"."""
+    return run.record.get("kind", "base")
+
+
+def recorded_data(run: Run) -> dict[str, Any]:
+    """What the record says about the training text. Raises DataError where it says nothing."""
+    data = run.record.get("data")
+    if data is None:
+        what = "its record names no text" if run.path.is_dir() else "the run is not there any more"
+        raise DataError(what, where=run.path)
+    return data
+
+
+def text_source(run: Run, *, cache_dir: Path) -> TextSource:
+    """The text of a pretrained run, divided as it was for training. Raises DataError when it is gone or has changed."""
+    from vidro.data.survey import open_source
+
+    data = recorded_data(run)
+    source = open_source(data["source"], run.settings.data, cache_dir=cache_dir)
+    if source.source_sha256 != data["sha256"]:
+        hint = "Put the old text back in its place."
+        raise DataError("the training text has changed since", where=data["source"], hint=hint)
+    return source
+
+
+def training_texts(run: Run, *, cache_dir: Path) -> Iterator[str]:
+    """The documents, or the texts of the rows, that the run itself learned from. Raises DataError."""
+    from vidro.core.files import sha256_file
+
+    data = recorded_data(run)
+    if kind_of(run) == "base":
+        return text_source(run, cache_dir=cache_dir).train_texts()
+    path = Path(data["source"])
+    if not path.is_file() or sha256_file(path) != data["sha256"]:
+        what = "the rows that it learned from are gone or have changed"
+        raise DataError(what, where=data["source"], hint="Put the old file back in its place.")
+    return row_texts(run, path)
+
+
+def row_texts(run: Run, path: Path) -> Iterator[str]:
+    """What stands in the rows of a fine-tuned run."""
+    from vidro.data.instructions import read_instructions, read_preferences
+    from vidro.data.labelled import read_labelled
+
+    if kind_of(run) == "classifier":
+        columns = {name: recorded_data(run)[name] for name in ("text_column", "label_column")}
+        return (row.text for row in read_labelled(path, **columns, skip_empty=True).rows)
+    if kind_of(run) == "preferred":
+        pairs = read_preferences(path, skip_empty=True)
+        return ("\n".join([*(m.text for m in row.prompt), row.chosen, row.rejected]) for row in pairs.rows)
+    table = read_instructions(path, skip_empty=True)
+    return ("\n".join(message.text for message in row.messages) for row in table.rows)
