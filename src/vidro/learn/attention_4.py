@@ -8,7 +8,8 @@ can look for several things at once; their results are joined and mixed by one m
   cut into heads by a reshape:  [B, T, H·E] → [B, T, H, E] → [B, H, T, E]. Then every head is one more batch row.
 
 `MultiHeadAttention` computes what `vidro.model.attention` computes for gpt2 (tested with the same weights). What
-that file has more of: a fused kernel, a cache, rotary positions, key/value heads shared by several queries.
+that file has more of: a fused kernel, a cache, rotary positions, key/value heads shared by several queries. All but the
+kernel are small things, and the next rung, `attention_5`.
 """
 
 from __future__ import annotations
