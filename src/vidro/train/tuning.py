@@ -23,9 +23,10 @@ from vidro.core.errors import CheckpointError, RunError, UsageError, VidroError
 from vidro.core.files import read_json, sha256_file
 from vidro.model.count import count
 from vidro.model.heads import choose_trainable
-from vidro.model.lora import TARGETS, add_lora
+from vidro.model.lora import TARGETS, add_lora, lora_layers
 from vidro.model.transformer import Transformer
 from vidro.train.defaults import check_conflicts, optimizer_settings
+from vidro.train.optim import EMBEDDING, split_parameters
 
 LARGE = 50_000_000  # parameters; of larger models the last block learns only
 
@@ -39,11 +40,26 @@ def check_settings(options: TuneSettings) -> None:
     micro, rows = options.train.micro_batch, options.train.batch_rows
     if micro is not None and micro > rows:
         raise UsageError(f"{micro} rows are more than the {rows} of a whole step", where="micro-batch")
+    check_rates(options.optim, options.train.trainable)
     if isinstance(options, PreferOptions):
         return
     section = options.labels if isinstance(options, ClassifyOptions) else options.rows
     if section.test is not None and section.test_share != type(section)().test_share:
         raise UsageError("it means nothing beside --test", where="test-share", hint="Leave one of the two out.")
+    if isinstance(options, InstructOptions) and options.rows.pack and rows == 1:
+        hint = "There is nothing to pack one row with: leave one of the two out."
+        raise UsageError("it means nothing beside --batch-rows 1", where="pack", hint=hint)
+
+
+def check_rates(optim: OptimOptions, trainable: str | None) -> None:
+    """Raise UsageError for the rate of a part that does not learn."""
+    idle = {
+        "muon-lr": (optim.muon_lr, trainable in ("head", "lora")),
+        "embedding-lr": (optim.embedding_lr, trainable not in (None, "all")),
+    }
+    for name, (said, conflicts) in idle.items():
+        if said is not None and conflicts:
+            raise UsageError(f"it means nothing beside --trainable {trainable}", where=name, hint="Leave it out.")
 
 
 def prepare_learning(model: Transformer, train: TuneOptions, *, large: int = LARGE) -> TuneOptions:
@@ -112,11 +128,8 @@ def resolved_rates(optim: OptimOptions, model: Transformer, *, share: float = 1.
 
     Measured at 128 wide (`docs/diary.md`); AdamW's falls with the width to the book's 5e-5 at 768.
     """
-    width = model.config.d_model
-    lr = optim.lr
-    if lr is None:
-        usual = 1e-3 * min(1.0, (192 / width) ** 0.5) if optim.optimizer == "muon" else 5e-5 * (768 / width) ** 1.6
-        lr = share * usual
+    matrices, others = split_parameters(model.named_parameters(), muon=optim.optimizer == "muon")
+    lr = share * usual_rate(optim.optimizer, model) if optim.lr is None else optim.lr
     tied = model.config.tie_embeddings
     own = optim.embedding_lr if optim.embedding_lr is not None or tied else lr
     muon_lr = share * 0.004 if optim.muon_lr is None and optim.optimizer == "muon" else optim.muon_lr
@@ -124,11 +137,34 @@ def resolved_rates(optim: OptimOptions, model: Transformer, *, share: float = 1.
     numbers = optimizer_settings(optim, model.config)
     return replace(
         optim,
+        optimizer="muon" if matrices else "adamw",
         lr=numbers.lr,
-        embedding_lr=numbers.embedding_lr,
-        muon_lr=numbers.muon_lr if numbers.kind == "muon" else None,
+        embedding_lr=numbers.embedding_lr if any(name == EMBEDDING for name, _ in others) else None,
+        muon_lr=numbers.muon_lr if matrices else None,
         weight_decay=numbers.weight_decay,
     )
+
+
+def usual_rate(optimizer: str, model: Transformer) -> float:
+    """The rate of all that AdamW moves, where none was said."""
+    width = model.config.d_model
+    whole = 5e-5 * (768 / width) ** 1.6  # of AdamW that moves all of the model
+    thin = [layer for _, layer in lora_layers(model)]
+    if thin:
+        return lora_rate(whole, width=width, rank=thin[0].lora_a.shape[0], scale=thin[0].scale)
+    return 1e-3 * min(1.0, (192 / width) ** 0.5) if optimizer == "muon" else whole
+
+
+def lora_rate(whole: float, *, width: int, rank: int, scale: float) -> float:
+    """The rate of LoRA's thin matrices beside that of a whole matrix, at most 0.003.
+
+    Schulman et al. (2025) find ten times the rate of whole matrices, whatever the rank, for A drawn with variance
+    1 / (3 · width) and alpha 32. Ours begins with 1 / rank and has a scale of its own, so a step goes further.
+
+    >>> [round(lora_rate(whole, width=w, rank=8, scale=2.0), 5) for whole, w in ((8.8e-4, 128), (5e-5, 768))]
+    [0.00254, 6e-05]
+    """
+    return min(0.003, 10 * whole * 32 / (scale * (3 * width * rank) ** 0.5))
 
 
 def lasting(file: str | None) -> str | None:
