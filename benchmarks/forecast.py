@@ -52,8 +52,10 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     wanted = [(text, minutes) for minutes in sorted(options.minutes, reverse=True) for text in options.texts]
     with ThreadPoolExecutor(options.at_once) as pool:
-        results = list(pool.map(lambda one: train(*one, work), wanted))
-    lines = [machine_line(1), "", *summary(results)]
+        tried = list(pool.map(lambda one: train(*one, work), wanted))
+    results = [one for one in tried if one is not None]
+    without = f"{len(tried) - len(results)} runs got no forecast (too short, or a text that repeats itself)."
+    lines = [machine_line(1), "", *summary(results), *([without] if len(results) < len(tried) else [])]
     report("Forecasts", lines, data=[asdict(one) for one in results], json_path=options.json)
 
 
@@ -67,8 +69,8 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train(text: Path, minutes: float, work: Path) -> Result:
-    """One run with everything chosen by the planner."""
+def train(text: Path, minutes: float, work: Path) -> Result | None:
+    """One run with everything chosen by the planner; None where the planner makes no forecast."""
     out = work / f"{text.name}-{minutes:g}"
     command = [*VIDRO, "pretrain", text, "--minutes", f"{minutes:g}", "--threads", "1", "--out", out, "--json"]
     done = run([*command, "--overwrite"], threads=1)
@@ -77,7 +79,8 @@ def train(text: Path, minutes: float, work: Path) -> Result:
     plan = next(event for event in events if event["event"] == "plan")
     law = results["forecast"]
     if law is None:
-        raise SystemExit(f"{text}: {minutes:g} minutes are too short for a forecast")
+        print(f"{text.name:28} {minutes:4g} min  no forecast", flush=True)
+        return None
     result = Result(
         text=text.name,
         minutes=minutes,

@@ -9,7 +9,17 @@ from torch import nn
 from vidro.config.schema import ModelConfig
 from vidro.core.errors import CheckpointError
 from vidro.model.transformer import Transformer
-from vidro.train.optim import AdamW, Muon, Optimizer, OptimizerSettings, orthogonalise, split_parameters
+from vidro.train.optim import (
+    AdamW,
+    Move,
+    Muon,
+    Optimizer,
+    OptimizerSettings,
+    adamw_,
+    fused_adamw_,
+    orthogonalise,
+    split_parameters,
+)
 
 JORDAN = (3.4445, -4.7750, 2.0315)  # one quintic for every iteration (K. Jordan, "Muon", 2024): what torch does
 SETTINGS = OptimizerSettings(kind="muon", lr=0.01, muon_lr=0.02, weight_decay=0.1, beta1=0.9, beta2=0.95)
@@ -39,6 +49,21 @@ def test_adamw_equals_torch() -> None:
         for (_, a), (_, b) in zip(ours, theirs, strict=True):
             a.grad = b.grad = torch.sin(b.detach() + step)
             torch.testing.assert_close(a, b, rtol=2e-6, atol=2e-7)
+
+
+def test_the_fused_move_is_the_written_one() -> None:
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(33, 7), (5,), (64, 48), (1, 1)]
+    weights = [torch.randn(shape, generator=generator) for shape in shapes]
+    states = [[weights, [torch.zeros(s) for s in shapes], [torch.zeros(s) for s in shapes]] for _ in range(2)]
+    states[1][0] = [weight.clone() for weight in weights]
+    for step in range(1, 30):
+        gradients = [torch.randn(shape, generator=generator) * 10 ** (step % 5 - 2) for shape in shapes]
+        by = Move(lr=0.02 / step, weight_decay=0.1, beta1=0.9, beta2=0.95, eps=1e-8, steps=step)
+        for move, (w, m, v) in zip((adamw_, fused_adamw_), states, strict=True):
+            move(w, [gradient.clone() for gradient in gradients], m, v, by)
+        for ours, fast in zip(*states, strict=True):
+            torch.testing.assert_close(fast, ours, rtol=2e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 24), (24, 8)])

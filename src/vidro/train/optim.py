@@ -12,8 +12,9 @@ starves it (measured: `docs/diary.md`). Not here: the learning rate's course (`s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,6 @@ from vidro.core.shapes import Float
 
 Named = list[tuple[str, nn.Parameter]]
 EMBEDDING = "token_embedding.weight"
-PIECE = 2**18  # numbers that AdamW updates at a time: its passes read them from the cache, and need no second table
 
 # Quintics that pull singular values to 1, one an iteration, each the best after those before it: steep first, gentle
 # later (Amsel, Persson, Musco & Gower 2025, "The Polar Express").
@@ -55,6 +55,42 @@ class OptimizerSettings:
     quintics: tuple[Quintic, ...] = POLAR_EXPRESS[:3]
 
 
+class Move(NamedTuple):
+    """One update by AdamW, the `steps`-th."""
+
+    lr: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    eps: float
+    steps: int
+
+
+Tensors = Sequence[Tensor]
+
+
+def adamw_(weights: Tensors, gradients: Tensors, means: Tensors, squares: Tensors, by: Move) -> None:
+    """Move the weights in place: m and v are running means of g and g², w ← w - lr (λ w + m̂ / (√v̂ + ε)).
+
+    The hats take out that both means began at zero. `fused_adamw_` is the same, faster.
+    """
+    mean_bias, square_bias = 1 - by.beta1**by.steps, 1 - by.beta2**by.steps
+    for w, g, m, v in zip(weights, gradients, means, squares, strict=True):
+        m.lerp_(g, 1 - by.beta1)
+        v.mul_(by.beta2).addcmul_(g, g, value=1 - by.beta2)
+        root = v.sqrt().div_(square_bias**0.5).add_(by.eps)
+        w.mul_(1 - by.lr * by.weight_decay).addcdiv_(m, root, value=-by.lr / mean_bias)
+
+
+def fused_adamw_(weights: Tensors, gradients: Tensors, means: Tensors, squares: Tensors, by: Move) -> None:
+    """`adamw_` by torch's kernel, which reads and writes each number once: the one inside ``AdamW(fused=True)``."""
+    counts = [torch.tensor(float(by.steps), device=weight.device) for weight in weights]
+    torch.ops.aten._fused_adamw_(
+        weights, gradients, means, squares, [], counts, lr=by.lr, beta1=by.beta1, beta2=by.beta2,
+        weight_decay=by.weight_decay, eps=by.eps, amsgrad=False, maximize=False,
+    )  # fmt: skip
+
+
 class AdamW:
     """AdamW over named parameters; matrices decay, vectors (gains, biases) do not."""
 
@@ -62,29 +98,30 @@ class AdamW:
         self.settings = settings
         self.names = [name for name, _ in parameters]
         self.parameters = [parameter for _, parameter in parameters]
-        own = settings.lr if settings.embedding_lr is None else settings.embedding_lr
-        self.rates = [own if name == EMBEDDING else settings.lr for name in self.names]
         self.mean = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.square = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.steps = 0
+        own = settings.lr if settings.embedding_lr is None else settings.embedding_lr
+        self.groups: dict[tuple[float, float], list[int]] = {}
+        """Places of the parameters by rate and decay: what moves alike moves in one call."""
+        for place, (name, parameter) in enumerate(parameters):
+            rate = own if name == EMBEDDING else settings.lr
+            decay = settings.weight_decay if parameter.ndim >= 2 else 0.0
+            self.groups.setdefault((rate, decay), []).append(place)
 
     @torch.no_grad()
     def step(self, multiplier: float) -> None:
         """One update at ``rate × multiplier``. Parameters without a gradient stay as they are."""
         s = self.settings
         self.steps += 1
-        mean_bias, square_bias = 1 - s.beta1**self.steps, 1 - s.beta2**self.steps
-        for weight, rate, mean, square in zip(self.parameters, self.rates, self.mean, self.square, strict=True):
-            gradient, lr = weight.grad, rate * multiplier
-            if gradient is None:
-                continue
-            decay = 1 - lr * s.weight_decay if weight.ndim >= 2 else 1.0
-            flat = (tensor.view(-1).split(PIECE) for tensor in (weight, gradient.contiguous(), mean, square))
-            for w, g, m, v in zip(*flat, strict=True):
-                m.lerp_(g, 1 - s.beta1)
-                v.mul_(s.beta2).addcmul_(g, g, value=1 - s.beta2)
-                root = v.sqrt().div_(square_bias**0.5).add_(s.eps)
-                w.mul_(decay).addcdiv_(m, root, value=-lr / mean_bias)
+        for (rate, decay), places in self.groups.items():
+            moving = [(place, g) for place in places if (g := self.parameters[place].grad) is not None]
+            weights = [self.parameters[place] for place, _ in moving]
+            gradients = [gradient.contiguous() for _, gradient in moving]
+            means, squares = ([each[place] for place, _ in moving] for each in (self.mean, self.square))
+            by = Move(rate * multiplier, decay, s.beta1, s.beta2, s.eps, self.steps)
+            if weights:
+                fused_adamw_(weights, gradients, means, squares, by)
 
     def tensors(self) -> dict[str, Tensor]:
         """State by name, for checkpoints (no copies)."""
