@@ -30,7 +30,6 @@ What comes next is to make the loss small: `bigram`, `training`.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 

@@ -52,7 +52,7 @@ def divergence(p: Sequence[float], q: Sequence[float]) -> float:
     return between(p, q) - entropy(p)
 
 
-def shares(counts: Sequence[int], *, more: int = 0) -> list[float]:
+def shares(counts: Sequence[int], more: int = 0) -> list[float]:
     """How often each thing occurs, as a share of all; `more` is added to every count first.
 
     >>> shares([3, 1, 0]), [round(share, 3) for share in shares([3, 1, 0], more=1)]

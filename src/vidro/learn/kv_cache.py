@@ -25,7 +25,6 @@ has the same for today's attention. Equal: `tests/equal/test_generating_equal.py
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -116,7 +115,7 @@ def bytes_per_token(n_layers: int, width: int, bytes_per_number: int = 4) -> int
 
     The smallest GPT-2, 12 layers of width 768, 4 bytes a number:
 
-    >>> bytes_per_token(12, 768), math.ceil(bytes_per_token(12, 768) * 1024 / 1e6)  # bytes a token, MB when full
-    (73728, 76)
+    >>> bytes_per_token(12, 768)
+    73728
     """
     return 2 * n_layers * width * bytes_per_number

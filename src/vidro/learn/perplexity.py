@@ -1,8 +1,8 @@
 """Perplexity: between how many equally likely tokens the model hesitates.
 
 What the rung below lacks (`entropy`): 2.3 nats is no picture. But one who chooses among k equally likely things pays
-ln k nats for each, so e to the power of the nats is a number of choices. A model with 2.3 nats per token is as unsure as
-one who throws a die of ten faces at every token (Jelinek et al. 1977).
+ln k nats for each, so e to the power of the nats is a number of choices. A model with 2.3 nats per token is as unsure
+as one who throws a die of ten faces at every token (Jelinek et al. 1977).
 
 >>> round(perplexity(math.log(10)), 6)
 10.0

@@ -53,7 +53,7 @@ class Reader:
 
 
 def generate(model, ids, n_tokens, context_length):
-    """The n_tokens likeliest tokens after ids, one by one, as a list. Feed the prompt once, then each new token alone."""
+    """A list of n_tokens, each the likeliest after all before it. Feed the prompt once, then each new token alone."""
     raise NotImplementedError
 '''
 

@@ -5,8 +5,8 @@
 # compared by it. But both read the same file, and a file has so many bytes, whoever reads it. So: the surprise of the
 # whole text in bits, divided by the bytes of the file.
 #
-# And this number can be weighed. A model that pays 2 bits for each byte of 8 bits can shrink the file to a quarter. This
-# lesson does it, and unpacks the file again.
+# And this number can be weighed. A model that pays 2 bits for each byte of 8 bits can shrink the file to a quarter.
+# This lesson does it, and unpacks the file again.
 
 # %%
 import gzip
@@ -14,7 +14,15 @@ import math
 
 from vidro.data import tinyworld
 from vidro.evals.yardsticks import COMPRESSORS, compressed_bits, ngram_bits
-from vidro.learn.bits_per_byte import Counts, Encoder, bits_per_byte, compress, expand, nats_of, parts
+from vidro.learn.bits_per_byte import (
+    Counts,
+    Encoder,
+    bits_per_byte,
+    compress,
+    expand,
+    nats_of,
+    parts,
+)
 from vidro.learn.figures import bars, curves
 from vidro.learn.surprise import bits, surprise
 
@@ -25,7 +33,8 @@ print(f"300 nats for 100 bytes: {bits_per_byte(300.0, 100):.2f} bits per byte")
 #
 # An *arithmetic coder* (Rissanen 1976) makes one number between 0 and 1 of a whole text. Let there be three letters,
 # and let the model always say: a half for "a", a quarter each for "b" and "c". Lay these parts side by side on the line
-# from 0 to 1, and take the part of the first letter. Divide this part in the same way, for the second letter. And so on.
+# from 0 to 1, and take the part of the first letter. Divide this part in the same way, for the second letter. And so
+# on.
 
 # %%
 letters, chances = "abc", [0.5, 0.25, 0.25]
@@ -38,7 +47,7 @@ for letter in "abaac":
     print(f"{letter}: from {low:.6f} to {low + width:.6f}, width {width:.6f}")
 steps = range(len(edges))
 curves(
-    {"to": (steps, [high for _, high in edges]), "from": (steps, [low for low, _ in edges])},
+    {"to": (steps, [to for _, to in edges]), "from": (steps, [at for at, _ in edges])},
     x="letters read", y="the interval", title="“abaac” becomes a narrow interval",
 )  # fmt: skip
 
@@ -59,9 +68,9 @@ print(f"the left edge, times 2^7: {low * 2**7:.0f}, in twos {int(low * 2**7):07b
 #
 # ## Whole numbers
 #
-# A long text would need more digits than a float has. So the coder computes with whole numbers, and as soon as both edges
-# of the interval begin with the same binary digit, it writes that digit and forgets it (Witten, Neal & Cleary 1987). The
-# probabilities become whole numbers too, each at least 1: what has no part cannot be written.
+# A long text would need more digits than a float has. So the coder computes with whole numbers, and as soon as both
+# edges of the interval begin with the same binary digit, it writes that digit and forgets it (Witten, Neal & Cleary
+# 1987). The probabilities become whole numbers too, each at least 1: what has no part cannot be written.
 
 # %%
 shares = parts(chances)
@@ -72,7 +81,8 @@ for letter in "abaac":
     print(f"{letter}: settled so far", "".join(map(str, encoder.digits)) or "nothing")
 packed = encoder.finish()
 print("file:", " ".join(f"{byte:08b}" for byte in packed), "=", len(packed), "bytes")
-print("read again:", "".join(letters[n] for n in expand(packed, 5, lambda before: chances)))
+again = expand(packed, 5, lambda before: chances)
+print("read again:", "".join(letters[place] for place in again))
 
 # %% [markdown]
 # The reader needs no table, only the same model. It asks the model what may come first, sees in whose part the number
@@ -94,13 +104,14 @@ print(f"{len(story)} bytes before")
 print(f"loss: {nats:.1f} nats = {bits(nats):.1f} bits = {bits(nats) / 8:.1f} bytes")
 print(f"file: {len(packed)} bytes")
 print(f"that is {bits_per_byte(nats, len(story)):.2f} bits per byte")
-print("larger than the loss says by less than 2 bytes:", 0 <= len(packed) - bits(nats) / 8 < 2)
+more = len(packed) - bits(nats) / 8
+print("larger than the loss says by less than 2 bytes:", 0 <= more < 2)
 again = bytes(expand(packed, len(story), model))
 print("unpacked, the same byte for byte:", again == story)
 print(again[:60].decode() + " …")
 
 # %% [markdown]
-# The loss is the size of the file, but for a byte or two at the end. There is no other meaning to it. A model that has
+# The loss is the size of the file, but for a byte or two at the end. That is what a loss means. A model that has
 # learned more about stories would make a smaller file, and whoever makes the smaller file has learned more.
 #
 # ## Against the packers
@@ -110,24 +121,26 @@ print(again[:60].decode() + " …")
 
 # %%
 three = "\n\n\n".join(tinyworld.story(1, number) for number in range(3)).encode()
-sizes = {"as it is": 8.0, "gzip, alone": 8 * len(gzip.compress(three, 9, mtime=0)) / len(three)}
+alone = len(gzip.compress(three, 9, mtime=0))
+sizes = {"as is": 8.0, "gzip alone": 8 * alone / len(three)}
 for name, size in COMPRESSORS.items():
     sizes[name] = compressed_bits(size, known, three)
 for back in (0, 1, 4, 7):  # the numbers of Counts, computed faster
     sizes[f"{back} back"] = ngram_bits(known, three, order=back + 1)
 for name, value in sizes.items():
     print(f"{name:11} {value:.2f} bits per byte")
-bars(sizes, y="bits per byte", title="What a byte of three stories costs; “back”: letters that the count looks back")
+bars(sizes, y="bits per byte", title="Three stories; “4 back”: counts after four")
 
 # %% [markdown]
-# These stories share whole sentences, and that is what packers are good at. Counting only letters is far behind; counting
-# what followed the last seven is nearly as good as the best of them. A language model looks back hundreds of tokens.
-# `vidro evaluate RUN --text FILE` prints its bits per byte beside these yardsticks.
+# These stories share whole sentences, and that is what packers are good at. Counting only letters is far behind;
+# counting what followed the last seven is nearly as good as the best of them. A language model looks back hundreds of
+# tokens. `vidro evaluate RUN --text FILE` prints its bits per byte beside these yardsticks.
 #
 # ## Try
 #
-# Pack a text that is not of this world: `story = b"Stocks fell sharply on Monday."` Its file is larger than you think.
-# Then one letter that the model holds to be nearly impossible: what does it cost, and does the file still come back?
+# Pack a text that is not of this world: `story = b"Stocks fell sharply on Monday."` Each of its letters costs several
+# times as much. Then one letter that the model holds to be nearly impossible: what does it cost, and does the file
+# still come back?
 #
 # Then write the coder yourself: `vidro learn stub bits-per-byte --out mine.py`, and
 # `vidro learn check bits-per-byte mine.py`.

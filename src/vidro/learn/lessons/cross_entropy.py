@@ -26,17 +26,19 @@ words = ["cat", "sat", "the", "."]
 # that comes *after* it: "cat", "sat", ".". The answers are the text itself, moved by one.
 
 # %%
-logits = torch.tensor([[[3.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 2.0, 0.0]]])
+rows = [[3.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 2.0, 0.0]]
+logits = torch.tensor([rows])
 targets = torch.tensor([[0, 1, 3]])
 print("logits", list(logits.shape), "= texts, places, words")
 print("targets", list(targets.shape), "=", [words[answer] for answer in targets[0]])
 for row, answer in zip(logits[0].tolist(), targets[0].tolist(), strict=True):
-    given = softmax(row)[answer]
-    print(f"{words[answer]:4} was given {given:.2f}, surprise {token_surprise(row, answer):.3f}")
+    given, paid = softmax(row)[answer], token_surprise(row, answer)
+    print(f"{words[answer]:4} was given {given:.2f}, surprise {paid:.3f}")
 nats, count = cross_entropy(logits, targets)
 print(f"together {nats:.3f} nats for {count} tokens, a mean of {nats / count:.3f}")
-heat(logits[0].softmax(dim=-1), rows=["after the", "after cat", "after sat"], columns=words,
-     title="What the model says comes next")  # fmt: skip
+after = ["after the", "after cat", "after sat"]
+said = logits[0].softmax(dim=-1)
+heat(said, rows=after, columns=words, title="What the model says comes next")
 
 # %% [markdown]
 # The first answer was expected, the second was one of two, the third was a mistake: the model would have said "the". It
@@ -76,8 +78,8 @@ print(f"counted as words: {nats:.3f} nats, {count} tokens, mean {nats / count:.3
 # %% [markdown]
 # ## Mean of means
 #
-# A long text does not fit into one batch. It is tempting to take the mean of each batch, and then the mean of those. But
-# then a batch with 2 tokens has as much to say as one with 200. Keep sum and count apart, and divide once:
+# A long text does not fit into one batch. It is tempting to take the mean of each batch, and then the mean of those.
+# But then a batch with 2 tokens has as much to say as one with 200. Keep sum and count apart, and divide once:
 
 # %%
 parts = [(2 * 4.0, 2), (200 * 1.0, 200)]  # 2 tokens at 4 nats, 200 at 1
@@ -86,18 +88,20 @@ print(f"mean of means: {sum(means) / len(means):.2f}")
 print(f"all nats / all tokens: {total(parts):.2f}")
 
 # %% [markdown]
-# The first says that the model is twice as bad as it is. In Vidro every loss is a sum and a count, up to the last line.
+# The first makes the model more than twice as bad as it is. In Vidro every loss is a sum and a count, up to the last
+# line.
 #
 # ## Why "cross"
 #
-# It is measured between two distributions. p is what comes next in truth, q is what the model says: H(p, q) = −Σ p ln q.
-# In words: go through all that can happen, take how surprised the model would be, and weigh it by how often it does
+# It is measured between two distributions. p is what comes next in truth, q is what the model says: H(p, q) = −Σ p ln
+# q. In words: go through all that can happen, take how surprised the model would be, and weigh it by how often it does
 # happen. At one place of one text, p is 1 for the true token and 0 for all others, and only its surprise is left:
 
 # %%
 q = softmax([3.0, 0.0, 0.0, 0.0])
-print(f"between [1, 0, 0, 0] and q: {between([1, 0, 0, 0], q):.3f} = {surprise(q[0]):.3f}")
-print(f"if “cat” comes 3 times of 4, “sat” once: {between([0.75, 0.25, 0, 0], q):.3f}")
+one_hot, mixed = [1.0, 0.0, 0.0, 0.0], [0.75, 0.25, 0.0, 0.0]
+print(f"between {one_hot} and q: {between(one_hot, q):.3f} = {surprise(q[0]):.3f}")
+print(f"if “cat” comes 3 times of 4, “sat” once: {between(mixed, q):.3f}")
 
 # %% [markdown]
 # ## On text that was seen, and on text that was not
@@ -115,22 +119,25 @@ for n in looks_back:
     model = Counts(known, order=n + 1)
     seen.append(nats_of(known[5_000:6_000], model) / 1_000)
     new.append(nats_of(others, model) / 1_000)
-    print(f"looks back {n} letters: {seen[-1]:.2f} nats a byte on text it has seen,", end="")
-    print(f" {new[-1]:.2f} on new text")
+    print(f"looks back {n} letters: nats a byte on text it has seen", end=" ")
+    print(f"{seen[-1]:.2f}, on new text {new[-1]:.2f}")
 print(f"who knows nothing pays ln 256 = {math.log(256):.2f}")
-curves({"text it has seen": (looks_back, seen), "new text": (looks_back, new)},
-       x="letters it looks back", y="nats per byte", title="Loss of a model that has counted")  # fmt: skip
+curves(
+    {"text it has seen": (looks_back, seen), "new text": (looks_back, new)},
+    x="letters it looks back",
+    y="nats per byte",
+    title="Loss of a model that has counted",
+)
 
 # %% [markdown]
-# The further it looks back, the better it seems on what it has seen. On new text that soon comes to an end. The gap between the two
-# is called *overfitting*, and it is what the validation loss is there to show.
+# The further it looks back, the better it seems on what it has seen. On new text, looking further soon helps no more.
+# The gap between the two is called *overfitting*, and it is what the validation loss is there to show.
 #
 # ## Try
 #
 # Count 60,000 bytes instead of 20,000. Which of the two losses changes more, and why does the gap become smaller?
 #
-# Then write it yourself: `vidro learn stub cross-entropy --out mine.py`, and
-# `vidro learn check cross-entropy mine.py`.
+# Then write it yourself: `vidro learn stub cross-entropy --out mine.py`, and `vidro learn check cross-entropy mine.py`.
 #
 # ## Next
 #

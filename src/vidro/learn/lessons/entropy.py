@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Entropy and divergence
 #
-# `vidro learn cross-entropy` gives one number, say 1.2 nats. Is that much? Could it be 0? Nobody can foretell a coin, so
-# part of a loss is not the model's fault. This lesson cuts the loss into two parts: what must be paid, and what is paid
-# for not knowing.
+# `vidro learn cross-entropy` gives one number, say 1.2 nats. Is that much? Could it be 0? Nobody can foretell a coin,
+# so part of a loss is not the model's fault. This lesson cuts the loss into two parts: what must be paid, and what is
+# paid for not knowing.
 
 # %%
 import math
@@ -25,11 +25,16 @@ from vidro.learn.surprise import bits
 # %%
 coin = [0.7, 0.3]
 for side, p in zip(("heads", "tails"), coin, strict=True):
-    print(f"{side}: {p} of the time, surprise {-math.log(p):.3f}, together {p * -math.log(p):.3f}")
+    nats = -math.log(p)
+    print(f"{side}: {p} of the time, surprise {nats:.3f}, product {p * nats:.3f}")
 print(f"entropy {entropy(coin):.3f} nats = {bits(entropy(coin)):.2f} bits")
 ways = [n / 100 for n in range(101)]
-curves({"entropy": (ways, [entropy([p, 1 - p]) for p in ways])}, x="how often it falls on heads",
-       y="nats", title="The entropy of a coin")  # fmt: skip
+curves(
+    {"entropy": (ways, [entropy([p, 1 - p]) for p in ways])},
+    x="how often it falls on heads",
+    y="nats",
+    title="The entropy of a coin",
+)
 
 # %% [markdown]
 # A coin that always falls on the same side has nothing to tell. The fair one has most, one bit, ln 2 = 0.69 nats. Of k
@@ -62,8 +67,8 @@ curves(
 )
 
 # %% [markdown]
-# The gap closes in one place only, where the belief is the truth. So a training that makes cross-entropy small makes the
-# model's beliefs true; it need not know how large the entropy is. That is why this loss is used, and no other.
+# The gap closes in one place only, where the belief is the truth. So a training that makes cross-entropy small makes
+# the model's beliefs true; it need not know how large the entropy is. That is why this loss is used.
 #
 # ## Not a distance
 #
@@ -76,9 +81,9 @@ print(f"it nearly always is heads, and I think it fair: {divergence(sure, fair):
 print(f"I hold tails to be impossible: {divergence(fair, [1.0, 0.0])}")
 
 # %% [markdown]
-# To be too sure costs more than to be too careful. To hold impossible what happens costs without end, and one such token
-# would make the loss of a whole text infinite. Softmax never gives an exact 0. Who counts must take care of it, and adds
-# 1 to each count.
+# To be too sure costs more than to be too careful. To hold impossible what happens costs without end, and one such
+# token would make the loss of a whole text infinite. Softmax gives nothing an exact 0. Who counts must take care of it,
+# and adds 1 to each count.
 #
 # ## Letters
 #
@@ -103,18 +108,19 @@ print(f" and {divergence(theirs, p):.2f} more for one who knows the stories only
 #
 # Single letters cost so much because their neighbours are not looked at. With each letter that a model looks back, a
 # next one is less of a surprise. But how far can it go? For real books nobody knows their entropy. Shannon let people
-# guess letter after letter, and came to about one bit a letter (1951). For the tiny world it is known, since its stories
-# are drawn by dice, and we can look at the dice:
+# guess letter after letter, and came to between 0.6 and 1.3 bits a letter (1951). For the tiny world it is known, since
+# its stories are drawn by dice, and we can look at the dice:
 
 # %%
 stories = list(tinyworld.stories(seed=0, n_bytes=300_000))
-known, asked = "\n\n\n".join(stories[40:]).encode(), "\n\n\n".join(stories[:40]).encode()
+known, asked = ("\n\n\n".join(some).encode() for some in (stories[40:], stories[:40]))
 floor = tinyworld.floor_bits_per_byte(stories[:40], seed=0, n_bytes=300_000)
+assert floor is not None
 table = {f"{n - 1} back": ngram_bits(known, asked, order=n) for n in (1, 2, 3, 5, 8)}
 table["floor"] = floor
 for name, value in table.items():
     print(f"{name:7} {value:.2f} bits per byte")
-bars(table, y="bits per byte", title="Letters looked back on, and what no model can avoid")
+bars(table, y="bits per byte", title="Letters looked back, and the floor")
 
 # %% [markdown]
 # What lies between the last bar but one and the floor is divergence: it can be learned. What lies below the floor is

@@ -9,16 +9,18 @@
 
 # %%
 import torch
+from torch.nn.functional import cross_entropy
 
 from vidro.learn.block import GPT
 from vidro.learn.figures import bars
 from vidro.learn.generating import generate, next_logits, visible
 
-text = """the cat sleeps in the kitchen and the dog sleeps in the yard .
+story = """the cat sleeps in the kitchen and the dog sleeps in the yard .
 the miller has a cat and the baker has a dog . the cat sees a mouse and runs
 to the barn . the dog sees a cat and runs to the river . the baker goes to
-the mill and the miller goes to the bakery .""".split()
-words = sorted(set(text))
+the mill and the miller goes to the bakery ."""
+text = story.split()
+words: list[str] = sorted(set(text))
 ids = torch.tensor([words.index(word) for word in text])
 
 torch.manual_seed(0)
@@ -30,7 +32,7 @@ for _ in range(100):
     starts = torch.randint(len(ids), (16,)).tolist()
     rows = torch.stack([circle[start : start + context_length + 1] for start in starts])
     logits = model(rows[:, :-1])
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
+    loss = cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -44,7 +46,7 @@ print(len(ids), "tokens,", len(words), "different ones")
 # scores of each row, the logits.
 
 # %%
-prompt = "the dog".split()
+prompt = ["the", "dog"]
 known = torch.tensor([[words.index(word) for word in prompt]])
 print("1  words      ", prompt)
 print("2  ids        ", known[0].tolist())
@@ -55,7 +57,7 @@ with torch.no_grad():
         x = block(x)
     print("4  rows       ", list(x.shape), "after the blocks")
     logits = model.head(model.final_norm(x))
-print("5  logits     ", list(logits.shape), f"{len(words)} scores for each of two places")
+print("5  logits     ", list(logits.shape), len(words), "scores for each of two places")
 last = logits[0, -1]
 print("6  last row   ", list(last.shape), "what comes after the whole text")
 
@@ -67,17 +69,17 @@ print("6  last row   ", list(last.shape), "what comes after the whole text")
 
 # %%
 probabilities = last.softmax(dim=-1)
-best = probabilities.topk(6)
-chances = {words[place]: share for share, place in zip(*map(torch.Tensor.tolist, best), strict=True)}
+best = probabilities.topk(6).indices.tolist()
+chances = {words[place]: probabilities[place].item() for place in best}
 chosen = int(last.argmax())
 print("7  highest    ", f"id {chosen}")
 print("8  its word   ", words[chosen])
-bars(chances, y="probability", title=f"What may follow “{' '.join(prompt)}”: the six likeliest of {len(words)}")
+bars(chances, y="probability", title="What may follow “the dog”: six words")
 
 # %% [markdown]
-# In the text "the dog" stands twice. Once it "sleeps", once it "sees", so both are likely. The highest is taken, and the
-# other is lost. This is called *greedy*. (Softmax did not change which is the highest: to choose greedily, the logits
-# are enough.)
+# In the text "the dog" stands twice. Once it "sleeps", once it "sees", so both are likely. The highest is taken, and
+# the other is lost. This is called *greedy*. (Softmax did not change which is the highest: to choose greedily, the
+# logits are enough.)
 #
 # ## And round again
 #
@@ -85,7 +87,7 @@ bars(chances, y="probability", title=f"What may follow “{' '.join(prompt)}”:
 # *autoregressive*.
 
 # %%
-so_far = list(prompt)
+so_far: list[str] = list(prompt)
 for step in range(1, 8):
     scores = next_logits(model, [words.index(word) for word in so_far], context_length)
     word = words[int(scores.argmax())]
@@ -93,8 +95,8 @@ for step in range(1, 8):
     so_far.append(word)
 
 # %% [markdown]
-# This loop is `generate` in `vidro.learn.generating`. It writes sentences that it has read, and now and then one that it
-# has not: no baker runs in the text.
+# This loop is `generate` in `vidro.learn.generating`. It writes sentences that it has read, and now and then one that
+# it has not: no baker runs in the text.
 
 
 # %%
@@ -128,12 +130,12 @@ print(continued("the cat sees", 12, end="."))
 # %%
 long = list(range(20))
 seen = visible(long, context_length)
-print(f"of {len(long)} tokens it sees {len(seen)}, from number {seen[0]} to number {seen[-1]}")
+print(f"of {len(long)} tokens it sees {len(seen)}: number {seen[0]} to {seen[-1]}")
 made = generate(model, [words.index("the")], 130, context_length)
 same = made == generate(model, [words.index("the")], 130, context_length)
 print(f"asked twice, it writes the same: {same}")
 stretches = [tuple(made[start : start + 16]) for start in range(115)]
-print(f"its {len(stretches)} stretches of 16 tokens: {len(set(stretches))} different ones")
+print(f"{len(stretches)} stretches of 16 tokens, {len(set(stretches))} different ones")
 
 # %% [markdown]
 # Greedy has no chance in it: the same beginning, the same text, always. And once the model sees a stretch that it has

@@ -5,9 +5,12 @@
 # before. This lesson finds out which part, and keeps it.
 
 # %%
+from copy import deepcopy
+
 import torch
 
 from vidro.config.presets import preset
+from vidro.learn.attention_4 import MultiHeadAttention
 from vidro.learn.attention_5 import Memory
 from vidro.learn.block import GPT
 from vidro.learn.figures import curves
@@ -18,7 +21,7 @@ from vidro.model.count import count
 
 torch.manual_seed(0)
 model = GPT(vocab_size=50, context_length=12, d_model=16, n_layers=3, n_heads=2).eval()
-for weights in model.parameters():  # larger than at the start of a training, so that tokens matter
+for weights in model.parameters():  # larger, so that tokens matter
     weights.data *= 1.5
 ids = [7, 1, 44, 7, 23, 9]
 print("a text of", len(ids), "tokens, and a model of 3 layers")
@@ -56,14 +59,16 @@ for layer, (before, after) in enumerate(zip(five, six, strict=True)):
 # the others are not needed any more: what they asked for they have got. So of each token, key and value are kept.
 
 # %%
-attention = model.blocks[0].attention
+attention = MultiHeadAttention(16, 16, context_length=12, n_heads=2, dropout=0.0)
 x = torch.randn(1, 6, 16)
-whole = attention(x)
 memory = Memory()
 _ = attend(attention, x[:, :5], memory)
 last = attend(attention, x[:, 5:], memory)
-print("fed now", list(x[:, 5:].shape), "kept keys", list(memory.key.shape), "= text, heads, tokens, width")
-print(f"difference to all six at once: {(last - whole[:, 5:]).abs().max().item():.5f}")
+keys = memory.key if memory.key is not None else x
+print("fed now  ", list(x[:, 5:].shape))
+print("kept keys", list(keys.shape), "= text, heads, tokens, width")
+far = (last - attention(x)[:, 5:]).abs().max().item()
+print(f"difference to all six at once: {far:.5f}")
 
 # %% [markdown]
 # One such memory for each layer, and the whole model can read a text piece by piece. There are two kinds of pieces. The
@@ -71,13 +76,14 @@ print(f"difference to all six at once: {(last - whole[:, 5:]).abs().max().item()
 
 # %%
 reader = Reader(model)
-prefill = reader.read(torch.tensor([ids[:4]]))
-print("prefill: fed 4 tokens, logits", list(prefill.shape))
+logits = reader.read(torch.tensor([ids[:4]]))
+print("prefill: fed 4 tokens, logits", list(logits.shape))
 for token in ids[4:]:
-    step = reader.read(torch.tensor([[token]]))
-    print("step:    fed 1 token,  logits", list(step.shape), "kept:", len(reader.memories[0]))
+    logits = reader.read(torch.tensor([[token]]))
+    kept = len(reader.memories[0])
+    print("step:    fed 1 token,  logits", list(logits.shape), "kept:", kept)
 with torch.no_grad():
-    difference = (step[0, -1] - model(torch.tensor([ids]))[0, -1]).abs().max().item()
+    difference = (logits[0, -1] - model(torch.tensor([ids]))[0, -1]).abs().max().item()
 print(f"difference to the whole text at once: {difference:.5f}")
 
 # %% [markdown]
@@ -85,7 +91,8 @@ print(f"difference to the whole text at once: {difference:.5f}")
 
 # %%
 for held, fed in ((0, 4), (4, 1), (5, 1), (6, 1), (7, 1)):
-    print("prefill" if held == 0 else f"step {held - 3} ", "· " * held + "■ " * fed)
+    name = f"step {held - 3} " if held else "prefill"
+    print(name, ("· " * held + "■ " * fed).strip())
 
 # %% [markdown]
 # ## What it saves
@@ -93,19 +100,24 @@ for held, fed in ((0, 4), (4, 1), (5, 1), (6, 1), (7, 1)):
 # Without a cache the first new token costs one, the second two, and so on. The sum grows with the square of the length.
 
 # %%
-lengths = [1, 100, 250, 500, 750, 1000]
-without, with_it = ([tokens_computed(prompt=1, made=n, cached=kept) for n in lengths] for kept in (False, True))
+lengths = [1, 250, 500, 1000]
+without = [tokens_computed(prompt=1, made=n, cached=False) for n in lengths]
+with_it = [tokens_computed(prompt=1, made=n, cached=True) for n in lengths]
 for n, slow, fast in zip(lengths, without, with_it, strict=True):
     print(f"{n:5} new tokens: {slow:8,} through the model, with the cache {fast:5,}")
-curves({"without": (lengths, without), "with the cache": (lengths, with_it)}, x="new tokens",
-       y="tokens through the model", title="Work for a text that begins with one token")  # fmt: skip
+curves(
+    {"without": (lengths, without), "with the cache": (lengths, with_it)},
+    x="new tokens",
+    y="tokens through the model",
+    title="Work for a text that begins with one token",
+)
 
 # %% [markdown]
 # For 1,000 tokens it is `500,500` against `1,000`. And the text is the same, token by token:
 
 # %%
-plain, cached = (make(model, ids[:2], 10, 12) for make in (generate, generate_with_cache))
-print("the same 10 tokens:", plain == cached)
+plain = generate(model, ids[:2], 10, 12)
+print("the same 10 tokens:", plain == generate_with_cache(model, ids[:2], 10, 12))
 
 # %% [markdown]
 # ## Its place
@@ -114,18 +126,13 @@ print("the same 10 tokens:", plain == cached)
 # fails. The text is only worse. Here is the right place, and the wrong one:
 
 # %%
-right, wrong = Reader(model), Reader(model)
-for reader in (right, wrong):
+confused = deepcopy(model)  # its place 5 looks like place 0
+confused.place_embedding.weight.data[5] = model.place_embedding.weight.data[0]
+asked = model(torch.tensor([ids])).detach()[:, -1:]
+for name, reader in (("place 5", Reader(model)), ("place 0", Reader(confused))):
     _ = reader.read(torch.tensor([ids[:5]]))
-first_place = model.place_embedding.weight[0].clone()
-with torch.no_grad():
-    good = right.read(torch.tensor([ids[5:]]))
-    model.place_embedding.weight[5], kept = first_place, model.place_embedding.weight[5].clone()
-    bad = wrong.read(torch.tensor([ids[5:]]))
-    model.place_embedding.weight[5] = kept
-    asked = model(torch.tensor([ids]))[:, -1:]
-print(f"at place 5: off by {(good - asked).abs().max().item():.1f}")
-print("at place 0: off by more than 0.5:", bool((bad - asked).abs().max() > 0.5))
+    off = (reader.read(torch.tensor([ids[5:]])) - asked).abs().max().item()
+    print(f"the sixth token at {name}: logits off by up to {off:.1f}")
 
 # %% [markdown]
 # ## What it costs
@@ -135,7 +142,8 @@ print("at place 0: off by more than 0.5:", bool((bad - asked).abs().max() > 0.5)
 # %%
 gpt2 = preset("gpt2")
 each = bytes_per_token(gpt2.n_layers, gpt2.d_model)
-print(f"{each:,} bytes a token, {each * gpt2.context_length / 1e6:.0f} MB for {gpt2.context_length:,} tokens")
+full = each * gpt2.context_length / 1e6
+print(f"{each:,} bytes a token, {full:.0f} MB for {gpt2.context_length:,} tokens")
 print(f"vidro.model.count says {count(gpt2).kv_bytes_per_token:,}")
 
 # %% [markdown]
@@ -147,12 +155,13 @@ print(f"vidro.model.count says {count(gpt2).kv_bytes_per_token:,}")
 # text go at once, computes the other half anew, and has room again:
 
 # %%
-print("13 tokens where 12 have room → kept:", slid(list(range(1, 14)), 12))
+print("13 tokens where 12 have room, kept:", slid(list(range(1, 14)), 12))
 
 # %% [markdown]
 # ## Try
 #
-# Read `ids` in other pieces: `ids[:1]` first, or two tokens at a time. The logits stay the same, however the text is cut.
+# Read `ids` in other pieces: `ids[:1]` first, or two tokens at a time. The logits stay the same, however the text is
+# cut.
 #
 # Then write it yourself: `vidro learn stub kv-cache --out mine.py`, and `vidro learn check kv-cache mine.py`.
 #

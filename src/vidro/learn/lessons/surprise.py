@@ -19,8 +19,8 @@ from vidro.model.loss import next_token_loss
 # %% [markdown]
 # ## From probability to surprise
 #
-# What should surprise be? Nothing for what was certain. More for what was less likely. And one thing besides: two tokens
-# one after the other should surprise as much as the first *plus* the second. But the probability of both is the
+# What should surprise be? Nothing for what was certain. More for what was less likely. And one thing besides: two
+# tokens one after the other should surprise as much as the first *plus* the second. But the probability of both is the
 # *product*: half of a tenth is a twentieth. The logarithm makes a sum of a product. So surprise is minus the logarithm
 # of the probability (Shannon 1948).
 
@@ -64,22 +64,24 @@ for name, logit, p in zip(names, logits, softmax(logits), strict=True):
     print(f"probability {p:.3f}  surprise {surprise(p):.3f}")
 
 # %% [markdown]
-# A softmax followed by a logarithm is a detour. The surprise is ln of the sum of all e^logit, minus the logit of the true
-# token; the probability is never needed. That is not only shorter. A float cannot hold a probability of e^−1000, and
-# its surprise would come out infinite; but 1000 is a harmless number.
+# A softmax followed by a logarithm is a detour. The surprise is ln of the sum of all e^logit, minus the logit of the
+# true token; the probability is never needed. That is not only shorter. A float cannot hold a probability of e^−1000,
+# and its surprise would come out infinite; but 1000 is a harmless number.
 
 # %%
 far = [0.0, 1000.0]
 print("by way of the probability:", surprise(softmax(far)[0]))
 print("straight from the logits: ", token_surprise(far, target=0))
 nats, count = next_token_loss(torch.tensor([logits]), torch.tensor([1]))
-print(f"“dog”: by hand {token_surprise(logits, 1):.4f}, vidro.model.loss {nats.item():.4f}")
+print(f"“dog”: by hand {token_surprise(logits, 1):.4f}")
+print(f"vidro.model.loss: {nats.item():.4f}")
 
 # %% [markdown]
 # ## What it teaches
 #
-# Training makes surprise smaller. In which direction should each logit go? Calculus gives a plain answer: the *gradient*,
-# how much the surprise grows when a logit grows, is the probability; and for the true token the probability minus 1.
+# Training makes surprise smaller. In which direction should each logit go? Calculus gives a plain answer: the
+# *gradient*, how much the surprise grows when a logit grows, is the probability; and for the true token the probability
+# minus 1.
 
 # %%
 slopes = gradient(logits, target=1)
@@ -90,7 +92,7 @@ changed = [logit - slope for logit, slope in zip(logits, slopes, strict=True)]
 print(f"one step against it: surprise at “dog” {token_surprise(changed, 1):.3f}")
 
 # %% [markdown]
-# "dog" goes up by what it lacked, the others go down by what they had too much, and "moon", which hardly anyone expected,
+# "dog" goes up by what it lacked, the others go down by what they had too much, and "moon", which it hardly expected,
 # is left alone. That is all that a language model is ever told.
 #
 # ## Surprise along a sentence
@@ -107,7 +109,8 @@ for word in ("baker", "xylophone"):
     start = sentence.index(word)
     print(f"{word:10}", [round(nats, 1) for nats in seen[start : start + len(word)]])
 start = sentence.index("her")
-labels = [f"{place} {letter}" for place, letter in enumerate(sentence[start:].replace(" ", "␣"), start=1)]
+end = sentence[start:].replace(" ", "␣")
+labels = [f"{place} {letter}" for place, letter in enumerate(end, start=1)]
 bars(dict(zip(labels, seen[start:], strict=True)), y="nats", digits=1,
      title="Surprise of each letter of “her xylophone”")  # fmt: skip
 
