@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from vidro.cli.apps import make_app, subcommand
-from vidro.cli.options import Json, switch, takes, value
+from vidro.cli.options import Json, Threads, switch, takes, use_threads, value
 from vidro.cli.terminal import note, print_json, show
 from vidro.core.errors import UsageError, did_you_mean
 
@@ -21,12 +21,13 @@ app = make_app(
     "learn",
     "Lessons: from words and numbers to a model of your own, one idea each, with exercises.\n\n"
     "Without NAME: the path, and where you are on it. With NAME: that lesson, run before your eyes.",
-    usage="vidro learn [NAME [FLAGS] | notebook | stub | check]",
+    usage="vidro learn [NAME [FLAGS] | notebook | stub | check | experiment]",
     examples=(
         "vidro learn words                              the first lesson",
         "vidro learn notebook attention-3               the same as a Jupyter notebook",
         "vidro learn stub attention-3 --out mine.py     an exercise to fill in",
         "vidro learn check attention-3 mine.py          look at what you wrote",
+        "vidro learn experiment facts                   a question answered by measuring",
     ),
 )
 
@@ -37,6 +38,8 @@ Out = Annotated[Path | None, value("The folder for the figures; otherwise the ca
 StubOut = Annotated[Path | None, value("The file to write; otherwise it is printed.", "FILE")]
 NotebookOut = Annotated[Path | None, value("The file to write, .ipynb or .py; otherwise NAME.ipynb here.", "FILE")]
 Overwrite = Annotated[bool, switch("Replace the file if it is there.")]
+Experiment = Annotated[str | None, Parameter(help="An experiment; without it they are listed.")]
+OfRun = Annotated[str | None, value("The run to look at; otherwise the newest that learned tiny world.", "RUN")]
 Plain = Annotated[bool, switch("No colours, boxes or shades: the lesson as plain text.")]
 
 
@@ -128,6 +131,22 @@ def check(name: Name, file: Mine, /, *, json: Json = False) -> int:
     return 0 if passed else 2
 
 
+@subcommand(app, "vidro learn experiment [NAME] [FLAGS]")
+def experiment(
+    name: Experiment = None, /, *, run: OfRun = None, out: Out = None, json: Json = False, threads: Threads = None
+) -> int:
+    """Answer a question by measuring, in minutes; without NAME: which questions there are."""
+    from vidro.cli import experiment as shown
+
+    if name is not None:
+        use_threads(threads)
+        return shown.one_experiment(name, run, out, json=json)
+    for flag, said in (("--run", run is not None), ("--out", out is not None), ("--threads", threads is not None)):
+        if said:
+            raise UsageError(f"{flag} belongs to an experiment", hint="Name one: vidro learn experiment facts.")
+    return shown.all_experiments(json=json)
+
+
 def must_be_free(path: Path, *, overwrite: bool) -> None:
     """Raise UsageError when there is a file that may not be replaced: it may be somebody's work."""
     if path.exists() and not overwrite:
@@ -189,7 +208,7 @@ def path_page(progress: Progress, exercises: list[str]) -> list[object]:
         page += [f"[bold]{number}  {chapter.title}[/bold]", grid, ""]
     done = sum(progress.is_done(lesson.name, exercises) for chapter in CHAPTERS for lesson in chapter.lessons)
     total = sum(len(chapter.lessons) for chapter in CHAPTERS)
-    page.append(f"✓ {done} of {total} done; with an exercise (+): {', '.join(exercises)}")
+    page.append(f"✓ {done} of {total} done; + comes with an exercise: vidro learn stub NAME")
     return page
 
 
