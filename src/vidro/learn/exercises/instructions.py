@@ -179,7 +179,8 @@ def tasks_are_not_learned(solution: Solution) -> None:
 def the_loss_counts_what_is_left(solution: Solution) -> None:
     """Held against PyTorch: what the loss leaves out is what we meant."""
     _, targets = collated(solution, [[1, 2, 3, 4], [5, 6]])
-    flat = torch.tensor(solution.get("mask_prompts", "mask_prompt", "mask_instructions")(targets, [2, 1])).flatten()
+    masked = solution.get("mask_prompts", "mask_prompt", "mask_instructions")(targets, [2, 1])
+    flat = torch.tensor(lists(masked)).flatten()
     loss = torch.nn.functional.cross_entropy(torch.zeros(len(flat), PAD + 1), flat, reduction="none")
     if int((loss > 0).sum()) != 5:
         raise Wrong("the loss counts other tokens", found=int((loss > 0).sum()), expected=5)
