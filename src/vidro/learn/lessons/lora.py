@@ -130,7 +130,7 @@ bars(losses, y="loss on messages (nats)", digits=1, title="What is learned in 60
 # %%
 shares = {}
 for name in ("head", "blocks.1.attention.W_key", "blocks.1.feedforward.up"):
-    after, start = (model.get_submodule(name).weight for model in (models[0], base))
+    after, start = (model.get_parameter(f"{name}.weight") for model in (models[0], base))
     parts = torch.linalg.svdvals((after - start).detach()).square()
     shares[name] = range(1, 25), (parts.cumsum(0) / parts.sum())[:24]
 curves(shares, x="rank", y="share of the change", title="How much the first parts hold")

@@ -87,6 +87,7 @@ before = {name: weights.clone() for name, weights in model.named_parameters()}
 optimizer.step()
 for name in ("head.weight", "blocks.0.attention.W_query.weight", "final_norm.shift"):
     weights = model.get_parameter(name)
+    assert weights.grad is not None
     moved = (weights - before[name]).abs().median().item()
     print(f"{name:34} gradient {weights.grad.abs().median():.0e}   moved {moved:.3f}")
 after = loss_of(model, x, y)
