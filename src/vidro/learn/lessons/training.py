@@ -90,8 +90,7 @@ for name in ("head.weight", "blocks.0.attention.W_query.weight", "final_norm.shi
     assert weights.grad is not None
     moved = (weights - before[name]).abs().median().item()
     print(f"{name:34} gradient {weights.grad.abs().median():.0e}   moved {moved:.3f}")
-after = loss_of(model, x, y)
-print(f"loss on the same windows: {loss.item():.1f} → {after.item():.1f}")
+print(f"loss on the same windows: {loss.item():.1f} → {loss_of(model, x, y).item():.1f}")
 
 # %% [markdown]
 # In the first step each weight moves by the learning rate, `0.005`, whatever its gradient. The loss fell: the model has
