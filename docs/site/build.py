@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(vidro.__file__).parent
 LINK = re.compile(r"\]\(([^)#\s]+)")
 GUIDE = (
-    "tour", "learning", "experiments", "book", "glossary", "papers", "checking", "data", "tokenizer", "model", "training",
-    "generating", "finetuning", "evaluating", "runs", "errors", "results", "formats", "decisions", "diary",
+    "tour", "learning", "experiments", "book", "glossary", "papers", "checking", "data", "tokenizer", "model",
+    "training", "generating", "finetuning", "evaluating", "runs", "errors", "results", "formats", "decisions", "diary",
 )  # fmt: skip
 SETTINGS = {
     "project": "Vidro",
