@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import inspect
 import json
+import re
 import shutil
 import socket
 import threading
@@ -21,9 +22,12 @@ import vidro
 from vidro.api.evaluate import AnswerOptions, evaluate_instructions
 from vidro.cli.main import main
 from vidro.core.errors import UsageError, VidroError
+from vidro.data.instructions import read_instructions
 from vidro.data.tinyworld import instructions, messages
+from vidro.evals.answer_yardsticks import REPEATED, SIMILAR, repeated_questions, similar_answers
 from vidro.evals.answering import read_kept
 from vidro.evals.judge import score_prompt
+from vidro.train.instruct import read_rows
 
 QUICK = ("--answer-tokens", "4", "--device", "cpu")
 KEPT = Path("runs/asked-1/evaluations/new")
@@ -152,8 +156,8 @@ def test_a_base_run_stands_beside_its_child(place: Path, capsys: pytest.CaptureF
     assert "book-1: this run was not taught to answer. Say how to ask it: --style chatml." in err
     out, err = say(capsys, "asked-1", "book-1", "--style", "alpaca")
     assert "asked-1 is asked in the style that it was taught with, chatml." in err
-    table = out[out.index("run      exact match") :].splitlines()
-    assert [line.split()[0] for line in table[2:4]] == ["asked-1", "book-1"]
+    table = re.split(r"^run +exact match", out, flags=re.MULTILINE)[1].splitlines()
+    assert [line.split("  ")[0] for line in table[2:6]] == ["asked-1", "book-1", "the question", "most similar"]
     assert "row  question" in out
     found = plain(capsys, "asked-1", "book-1", "--style", "alpaca")
     assert "1 of 6 questions do not fit into the 128 tokens of runs/book-1: not asked of any run." in err
@@ -162,6 +166,59 @@ def test_a_base_run_stands_beside_its_child(place: Path, capsys: pytest.CaptureF
     ]  # fmt: skip
     assert [each["n_unanswerable"] for each in found["results"]] == [0, 1]
     assert len(read_kept(Path("runs/book-1/evaluations/new/responses.jsonl"))) == 5
+
+
+def test_what_needs_no_model_and_the_loss_stand_beside_the_scores(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = plain(capsys, "asked-1", "book-1", "--style", "chatml")
+    taught, base = found["results"]
+    assert [each["name"] for each in taught["yardsticks"]] == [REPEATED, SIMILAR]
+    assert [each["name"] for each in base["yardsticks"]] == [REPEATED], "nobody taught it answers"
+    assert taught["yardsticks"][0] == base["yardsticks"][0]
+    record = json.loads(Path("runs/asked-1/vidro.json").read_text(encoding="utf-8"))
+    rows = read_instructions("new.json").rows
+    options = vidro.load("asked-1", device="cpu").settings
+    learned = read_rows(options.rows, seed=options.train.seed)[1].train
+    assert len(learned) == record["data"]["n_train"]
+    assert taught["yardsticks"][0] == repeated_questions(rows, seed=1337).to_json()
+    assert taught["yardsticks"][1] == similar_answers(rows, learned, seed=1337).to_json()
+    for each in (taught, base):
+        assert (each["loss"]["n_rows"], each["loss"]["n_left_out"], each["loss"]["n_too_long"]) == (6, 0, 0)
+    out, _ = say(capsys, "asked-1", "--report", "r.html")
+    (line,) = [line for line in out.splitlines() if line.startswith("asked-1  ")]
+    assert line.split()[-1] == f"{taught['loss']['nats_per_token']:.3f}"
+    (line,) = [line for line in out.splitlines() if line.startswith("the question  ")]
+    assert line.split()[4] == f"{taught['yardsticks'][0]['f1']['mean']:.1%}"
+    assert f'"the question": {REPEATED}; for "most similar": {SIMILAR}.' in out
+    scores = BeautifulSoup(Path("r.html").read_text(encoding="utf-8"), "html.parser").table
+    assert [row.find(["td", "th"]).text for row in scores.tbody.find_all("tr")] == ["asked-1", REPEATED, SIMILAR]
+    assert f"{taught['loss']['nats_per_token']:.3f}" in scores.text
+
+
+def test_rows_that_are_gone_cost_one_yardstick_and_it_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = Path("runs/asked-1/vidro.json")
+    plain_record = json.loads(record.read_text(encoding="utf-8"))
+    plain_record["data"]["source"] = str(place / "moved.jsonl")
+    record.write_text(json.dumps(plain_record), encoding="utf-8")
+    out, err = say(capsys, "asked-1")
+    assert "No similar questions beside runs/asked-1: " in err
+    assert "moved.jsonl: the rows that it learned from are gone or have changed." in err
+    assert "most similar" not in out
+    assert "the question  " in out
+
+
+def test_an_answer_without_room_is_counted_and_not_in_the_loss(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(Path("new.json").read_text(encoding="utf-8"))
+    rows[2]["output"] = "word " * 2000
+    Path("new.json").write_text(json.dumps(rows), encoding="utf-8")
+    out, err = say(capsys, "asked-1", "--report", "r.html")
+    assert "6 answers" in out
+    words = "1 of 6 expected answers do not fit into the context of"
+    assert f"{words} runs/asked-1: not in the loss." in err
+    assert f"{words} asked-1: not in the loss." in Path("r.html").read_text(encoding="utf-8")
+    loss = plain(capsys, "asked-1")["loss"]
+    assert (loss["n_rows"], loss["n_too_long"], loss["n_left_out"]) == (5, 1, 1)
 
 
 def test_an_earlier_checkpoint_is_another_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,6 +85,8 @@ def test_instruct(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = verify_root(here / "runs" / "asked-2")
     assert (record["kind"], record["prompt_style"]) == ("instruct", "chatml")
     assert "4 answers" in err
+    bars = [f"{bar['name']} {bar['f1']['mean']:.1%}" for bar in record["results"]["yardsticks"]]
+    assert f"Word F1 without a model: {', '.join(bars)}." in err
     assert "vidro chat runs/asked-2" in err
     assert len((here / "runs" / "asked-2" / "responses.jsonl").read_text().splitlines()) == 4
 

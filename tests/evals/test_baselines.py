@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vidro.core.errors import DataError, UsageError
-from vidro.evals.baselines import BagOfWords, Majority, minimise
+from vidro.evals.baselines import BagOfWords, Majority, MostSimilar, minimise
 
 Table = tuple[list[str], list[str]]
 
@@ -185,3 +185,29 @@ def test_a_search_that_is_cut_short_says_so() -> None:
     assert (cut.n_steps, cut.converged) == (2, False)
     stuck = minimise(lambda x: (float(np.abs(x).sum()), np.ones(3)), np.zeros(3))  # no way goes down
     assert (stuck.n_steps, stuck.converged) == (0, False)
+
+
+def test_the_most_similar_text_as_in_scikit_learn() -> None:
+    feature = pytest.importorskip("sklearn.feature_extraction.text")
+    texts, _ = made_texts(500, 3)
+    asked = made_texts(80, 3, seed=1)[0] + OTHER + texts[:20]
+    counts = feature.TfidfVectorizer(token_pattern=r"\w+", lowercase=False, preprocessor=str.casefold)
+    theirs = counts.fit_transform(texts).dot(counts.transform(asked).T).toarray().T
+    similar = MostSimilar(texts)
+    ours = np.stack([similar.similarities(text) for text in asked])
+    assert np.abs(ours - theirs).max() < 1e-12
+    for place, cosines in zip(similar.places(asked), theirs, strict=True):
+        if place is None:
+            assert not cosines.any()
+        else:
+            assert cosines[place] > cosines.max() - 1e-12
+    assert similar.places(OTHER[:2]) == [None, None]
+    assert similar.places(texts[:20]) == list(range(20))
+
+
+def test_of_equally_similar_texts_the_first() -> None:
+    similar = MostSimilar(["a cat", "the red hen", "hen red THE", "the red hen"])
+    assert similar.places(["red hen?"]) == [1]
+    with pytest.raises(DataError, match="there are no texts to compare with"):
+        MostSimilar([])
+    assert MostSimilar(["", "?"]).places(["a word"]) == [None]

@@ -14,7 +14,7 @@ from vidro.checkpoint.huggingface import read_model, write_model
 from vidro.config.schema import FAMILIES, ModelConfig, OptimOptions
 from vidro.core.errors import UsageError
 from vidro.model.init import initialise
-from vidro.model.lora import LoRALinear, add_lora, lora_layers, lora_tensors, merged_state
+from vidro.model.lora import LoRALinear, add_lora, lora_layers, lora_tensors, merged_state, whole_tensors
 from vidro.model.loss import lm_loss
 from vidro.model.transformer import Transformer
 from vidro.train.defaults import optimizer_settings
@@ -108,6 +108,32 @@ def test_peft_opens_the_adapter(family: str, tmp_path: Path, ids: torch.Tensor) 
     with torch.no_grad():
         adapted = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter")(ids).logits
         torch.testing.assert_close(adapted, model(ids), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "tied"), [("llama", False), ("qwen3", False), ("qwen3", True)])
+def test_peft_opens_an_adapter_whose_head_learned(family: str, tied: bool, tmp_path: Path, ids: torch.Tensor) -> None:
+    peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
+    base = Transformer(replace(TINY, family=family, tie_embeddings=tied))
+    initialise(base, seed=3, scheme="pytorch")
+    write_model(tmp_path / "base", base)
+    before = base(ids)
+    model = thin(base)
+    model.head.requires_grad_(True)
+    with torch.no_grad():
+        model.head.weight.add_(torch.randn(model.head.weight.shape, generator=torch.Generator().manual_seed(5)))
+    assert set(whole_tensors(model)) == {"token_embedding.weight" if tied else "head.weight"}
+    assert write_adapter(tmp_path / "adapter", model, base=str(tmp_path / "base"))
+    settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert settings["modules_to_save"] == (["embed_tokens", "lm_head"] if tied else ["lm_head"])
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    with torch.no_grad():
+        adapted = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter")(ids).logits
+        torch.testing.assert_close(adapted, model(ids), atol=1e-4, rtol=1e-4)
+        assert (adapted - before).abs().max() > 0.5  # the head's part is large: it was not a test of nothing
+
+
+def test_without_thin_matrices_nothing_stands_beside_them() -> None:
+    assert whole_tensors(tiny()) == {}
 
 
 def test_the_scale_is_alpha_by_rank() -> None:

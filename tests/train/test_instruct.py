@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vidro.config.load import from_dict, read_toml, resolve
 from vidro.config.schema import InstructOptions
 from vidro.core.errors import DataError, RunError, TokenizerError, UsageError
 from vidro.data.instructions import InstructionRow, read_instructions
+from vidro.evals.answer_yardsticks import REPEATED, SIMILAR
 from vidro.evals.answers import read_answers, score_answers
 from vidro.model.loss import lm_loss
 from vidro.text.conversation import Message
@@ -79,6 +81,11 @@ def test_the_responses_are_kept_and_the_results_are_theirs(tuner: TuneBench) -> 
     answers = read_answers(result.path / "responses.jsonl")
     assert len(answers) == 8
     assert result.results["answers"] == score_answers(answers, seed=1337).to_json()
+    again, similar = result.results["yardsticks"]
+    assert (again["name"], similar["name"], again["n"], similar["n"]) == (REPEATED, SIMILAR, 8, 8)
+    assert similar["n_learned"] == verify_root(result.path)["data"]["n_train"]
+    asked = [replace(one, answer="\n".join(filter(None, (one.instruction, one.input)))) for one in answers]
+    assert again["f1"] == score_answers(asked, seed=1337).to_json()["f1"]
     rows = read_instructions(tuner.folder / "asked.jsonl").rows
     expected = {(row.prompt[-1].content, row.prompt[-1].input): row.messages[-1].text for row in rows}
     run = Run(result.path, device="cpu")

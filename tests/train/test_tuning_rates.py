@@ -13,7 +13,7 @@ from vidro.config.load import from_dict, read_toml
 from vidro.config.schema import InstructOptions, ModelConfig, OptimOptions, TuneOptions
 from vidro.core.errors import UsageError
 from vidro.model.transformer import Transformer
-from vidro.train.tuning import lora_rate, prepare_learning, resolved_rates
+from vidro.train.tuning import lora_notes, lora_rate, prepare_learning, resolved_rates
 
 SHAPE = ModelConfig(d_model=128, n_layers=2, n_heads=2, n_kv_heads=2, d_head=64, d_ff=352, vocab_size=128)
 
@@ -57,6 +57,21 @@ def test_loras_rate_is_the_same_whatever_the_optimizer_and_follows_width_rank_an
     wide = rates(replace(SHAPE, d_model=256, n_heads=4, n_kv_heads=4), trainable="lora").lr
     assert wide == pytest.approx(usual / 2 ** (1.6 + 0.5))
     assert lora_rate(1.0, width=64, rank=1, scale=1.0) == 0.003
+
+
+@pytest.mark.parametrize(
+    ("labels", "large", "beside"),
+    [((), 10**9, True), ((), 1, False), (("a", "b"), 10**9, True), (("a", "b"), 1, True)],
+)
+def test_the_head_learns_beside_lora_below_the_limit_and_a_classifiers_always(
+    labels: tuple[str, ...], large: int, beside: bool
+) -> None:
+    model = Transformer(replace(SHAPE, labels=labels))
+    prepare_learning(model, TuneOptions(seed=1, trainable="lora"), large=large)
+    whole = {name for name, p in model.named_parameters() if p.requires_grad and ".lora_" not in name}
+    assert whole == ({"head.weight"} if beside else set())
+    (note,) = lora_notes(model)
+    assert ("the head does not" in note) == (not beside)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from vidro.core.errors import DataError, UsageError
 if TYPE_CHECKING:
     from vidro.api.run import Run
     from vidro.data.instructions import InstructionRow, InstructionTable
+    from vidro.evals.answer_loss import AnswerLoss
+    from vidro.evals.answer_yardsticks import AnswerYardstick
     from vidro.evals.answering import Progress
     from vidro.evals.instructions import Comparison, RunAnswers, Stages
     from vidro.evals.judge_client import JudgeTarget
@@ -155,6 +157,7 @@ def ask_runs(
     for a run that neither was taught to answer nor got a style.
     """
     from vidro.data.instructions import read_instructions
+    from vidro.evals.answer_loss import answer_losses
     from vidro.evals.answering import evenly
     from vidro.evals.instructions import Comparison
 
@@ -169,7 +172,12 @@ def ask_runs(
         folder = folder_of(run, data, options.out, alone=len(runs) == 1)
         told = None if on_progress is None else partial(on_progress, f"answers of {name}")
         one = ask_run(run, answerer, chosen, folder, options, on_progress=told)
-        found.append(replace(one, run=name, n_unanswerable=n))
+        bars = yardsticks_of(run, chosen, seed=options.seed)
+        found.append(replace(one, run=name, n_unanswerable=n, yardsticks=bars))
+    told = None if on_progress is None else partial(on_progress, "loss of the expected answers")
+    losses = answer_losses(answerers, chosen, on_progress=told)
+    say_of_losses(runs, losses)
+    found = [replace(one, loss=loss) for one, loss in zip(found, losses, strict=True)]
     settings = {k: v for k, v in asdict(options).items() if v is not None and k not in ("judge", "out")}
     lines = tuple(row.line for row in chosen)
     return Comparison(str(data), table.form, len(table.rows), lines, tuple(found), {**settings, "greedy": True})
@@ -200,6 +208,31 @@ def ask_run(
         n_resumed=answers.n_resumed,
         facts=facts_of(run, sha256),
     )
+
+
+def yardsticks_of(run: Run, rows: Sequence[InstructionRow], *, seed: int) -> tuple[AnswerYardstick, ...]:
+    """Answers to the rows without a model; those of similar questions only where the run's own rows can be read."""
+    from vidro.api.texts import learned_questions
+    from vidro.core.errors import VidroError
+    from vidro.evals.answer_yardsticks import repeated_questions, similar_answers
+
+    repeated = repeated_questions(rows, seed=seed)
+    try:
+        learned = learned_questions(run)
+    except VidroError as problem:
+        run.say(f"No similar questions beside {run.reference}: {problem}")
+        return (repeated,)
+    return (repeated,) if learned is None else (repeated, similar_answers(rows, learned, seed=seed))
+
+
+def say_of_losses(runs: Sequence[Run], losses: Sequence[AnswerLoss]) -> None:
+    """What a reader of the losses must know: rows that are not in them, and tokens that cannot be compared."""
+    for run, loss in zip(runs, losses, strict=True):
+        if loss.n_too_long:
+            some = f"{loss.n_too_long:,} of {loss.n_rows + loss.n_left_out:,} expected answers"
+            run.say(f"{some} do not fit into the context of {run.reference}: not in the loss.")
+    if len({run.tokenizer.fingerprint for run in runs}) > 1:
+        runs[0].say("The runs have different tokenizers: their losses are of different tokens, not to be compared.")
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:

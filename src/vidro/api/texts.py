@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidro.core.errors import DataError
+from vidro.core.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from vidro.api.run import Run
+    from vidro.data.instructions import InstructionRow
     from vidro.data.survey import TextSource
 
 
@@ -45,16 +46,41 @@ def text_source(run: Run, *, cache_dir: Path) -> TextSource:
 
 def training_texts(run: Run, *, cache_dir: Path) -> Iterator[str]:
     """The documents, or the texts of the rows, that the run itself learned from. Raises DataError."""
+    if kind_of(run) == "base":
+        return text_source(run, cache_dir=cache_dir).train_texts()
+    return row_texts(run, rows_file(run))
+
+
+def rows_file(run: Run) -> Path:
+    """The file of rows of a fine-tuned run. Raises DataError when it is gone or has changed."""
     from vidro.core.files import sha256_file
 
     data = recorded_data(run)
-    if kind_of(run) == "base":
-        return text_source(run, cache_dir=cache_dir).train_texts()
     path = Path(data["source"])
     if not path.is_file() or sha256_file(path) != data["sha256"]:
         what = "the rows that it learned from are gone or have changed"
         raise DataError(what, where=data["source"], hint="Put the old file back in its place.")
-    return row_texts(run, path)
+    return path
+
+
+def learned_questions(run: Run) -> tuple[InstructionRow, ...] | None:
+    """The rows that the run, or the one that it was moved from by preferences, learned to answer from.
+
+    None for a run that was not taught to answer. Raises VidroError when the rows are gone or have changed.
+    """
+    from vidro.data.instructions import read_instructions
+    from vidro.train.instruct import own_parts
+
+    if kind_of(run) == "preferred":
+        taught = [each for each in run.ancestry()[:-1] if kind_of(each) == "instruct"]
+        if not taught:
+            raise RunError("no run before it learned from questions with answers", where=run.path)
+        run = taught[-1]
+    if kind_of(run) != "instruct":
+        return None
+    options = run.settings
+    table = read_instructions(rows_file(run), skip_empty=options.rows.skip_empty)
+    return own_parts(table, options.rows, seed=options.train.seed).train
 
 
 def row_texts(run: Run, path: Path) -> Iterator[str]:

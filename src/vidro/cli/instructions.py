@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidro.api.run import Run
-    from vidro.evals.instructions import Comparison, Stages
+    from vidro.evals.answers import AnswerScores
+    from vidro.evals.instructions import Comparison, RunAnswers, Stages
 
 SHOWN_ROWS = 3
 SHOWN_LETTERS = 300
@@ -57,29 +58,41 @@ def on_instructions(
 
 
 def show_scores(asked: Comparison) -> None:
-    """Each run's scores, all of them in one table where there are several, and some answers beside each other."""
+    """Each run's scores, all of them in one table with the yardsticks, and some answers beside each other."""
     for run in asked.runs:
         resumed = f", {run.n_resumed:,} of them answered before" if run.n_resumed else ""
         print(f"{run.run} on {asked.data} ({run.style}{resumed}):")
         print("\n".join([*run.scores.lines(), ""]))
-    if len(asked.runs) > 1:
-        show_side_by_side(asked)
+    show_side_by_side(asked)
     show_examples(asked)
 
 
 def show_side_by_side(asked: Comparison) -> None:
-    """One run a line: the means."""
+    """One run a line: the means; then what needs no model."""
     from vidro.cli.terminal import show, table
 
-    figures = ("exact match", "normalised", "word F1", "ROUGE-L", "stopped", "words")
+    figures = ("exact match", "normalised", "word F1", "ROUGE-L", "stopped", "words", "loss")
     grid = table("run", *figures, right=figures)
-    for run in asked.runs:
-        scores = run.scores
+
+    def add(name: str, scores: AnswerScores, stopped: str, loss: str) -> None:
         means = (scores.exact, scores.exact_normalised, scores.f1, scores.rouge_l)
-        stopped = "?" if scores.stopped_frac is None else f"{scores.stopped_frac:.1%}"
-        grid.add_row(run.run, *(f"{each.mean:.1%}" for each in means), stopped, f"{scores.mean_words:.1f}")
+        grid.add_row(name, *(f"{each.mean:.1%}" for each in means), stopped, f"{scores.mean_words:.1f}", loss)
+
+    for run in asked.runs:
+        stopped = "?" if run.scores.stopped_frac is None else f"{run.scores.stopped_frac:.1%}"
+        add(run.run, run.scores, stopped, loss_word(run))
+    bars = asked.yardsticks(short=True)
+    for name, bar in bars:
+        add(name, bar.scores, "", "")
     show(grid)
-    print()
+    print("Loss: nats per token of the expected answers, their end included.")
+    print("No model is needed for", "; for ".join(f'"{name}": {bar.name}' for name, bar in bars), end=".\n")
+    print("\n".join([*(f'"{name}": {line}' for name, bar in bars for line in bar.lines()), ""]))
+
+
+def loss_word(run: RunAnswers) -> str:
+    """The loss of the expected answers; "?" where none of them fits into the context."""
+    return "?" if run.loss is None or run.loss.nats_per_token is None else f"{run.loss.nats_per_token:.3f}"
 
 
 def show_examples(asked: Comparison) -> None:

@@ -305,6 +305,9 @@ def answer_lines(end: Event, path: Path) -> list[str]:
 
     rows = read_answers(path / "responses.jsonl")
     lines = ["", *AnswerScores.from_json(end["answers"]).lines(), ""]
+    if bars := end.get("yardsticks"):
+        words = ", ".join(f"{bar['name']} {bar['f1']['mean']:.1%}" for bar in bars)
+        lines += [f"Word F1 without a model: {words}.", ""]
     for row in [rows[number * len(rows) // 3] for number in range(min(3, len(rows)))]:
         asked = visible(" ".join(f"{row.instruction} {row.input}".split()))
         lines += [

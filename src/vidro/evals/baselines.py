@@ -1,16 +1,18 @@
-"""What a classifier must beat: always the commonest class, and a bag of words.
+"""What a model must beat: always the commonest class, a bag of words; for answers, the most similar text.
 
 The bag of words is multinomial logistic regression over word counts: a weight for each word and class, no word order,
 learned in seconds. On short messages it is hard to beat. Its choices are those of scikit-learn's `CountVectorizer`
-and `LogisticRegression`, and its probabilities are tested against theirs.
+and `LogisticRegression`, and its probabilities are tested against theirs. The most similar text is the one with the
+largest cosine of tf-idf; it too is tested against theirs.
 
-Not here: scores (`accuracy`). A language that puts no spaces between words gets very long words, and so a weak bag.
+Not here: scores (`accuracy`), what the most similar text is good for (`answer_yardsticks`). A language that puts no
+spaces between words gets very long words, and so a weak bag.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,12 +86,10 @@ class BagOfWords:
         if len(classes) < 2:
             raise DataError(f"all rows are of class {labels[0]!r}", hint="A classifier needs rows of two classes.")
         words = [_words(text) for text in texts]
-        self.vocabulary = {word: at for at, word in enumerate(sorted({word for text in words for word in text}))}
+        self.vocabulary = _vocabulary(words)
         if not self.vocabulary:
             raise DataError("there is no word in any of the texts")
-        n_with = Counter(word for text in words for word in set(text))
-        n_texts_with = np.array([n_with[word] for word in self.vocabulary], dtype=np.float64)
-        self._idf = np.log((1 + len(texts)) / (1 + n_texts_with)) + 1  # Spärck Jones (1972), as if one text had all
+        self._idf = _idf(words, self.vocabulary)
         self.classes = classes
         place = {name: number for number, name in enumerate(classes)}
         objective = _objective(self._rows(words), np.array([place[label] for label in labels]), len(classes), self.c)
@@ -124,14 +124,44 @@ class BagOfWords:
 
     def _rows(self, words: Sequence[Sequence[str]]) -> _Rows:
         """The word counts of each text, or tf-idf scaled to length 1."""
-        counts = [Counter(word for word in text if word in self.vocabulary) for text in words]
-        row = np.repeat(np.arange(len(counts)), [len(count) for count in counts])
-        column = np.array([self.vocabulary[word] for count in counts for word in count], dtype=np.int64)
-        value = np.array([times for count in counts for times in count.values()], dtype=np.float64)
-        if self.tfidf:
-            value = value * self._idf[column]
-            value = value / np.sqrt(np.bincount(row, value * value, minlength=len(counts)))[row]
-        return _Rows(row, column, value, len(counts))
+        return _rows(words, self.vocabulary, self._idf if self.tfidf else None)
+
+
+class MostSimilar:
+    """The most similar of some texts: the one whose tf-idf vector has the largest cosine with that of the question.
+
+    Of equally similar texts it is the first; a text that shares no word with any of them has none.
+
+    >>> similar = MostSimilar(["name a red fruit", "name a big city", "spell the word cat"])
+    >>> similar.places(["which fruit is red?", "spell dog", "?"])
+    [0, 2, None]
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        if not texts:
+            raise DataError("there are no texts to compare with")
+        words = [_words(text) for text in texts]
+        self._n = len(texts)
+        self._vocabulary = _vocabulary(words)
+        self._idf = _idf(words, self._vocabulary)
+        rows = _rows(words, self._vocabulary, self._idf)
+        order = np.argsort(rows.column, kind="stable")  # by word, so that a question looks at its own words only
+        self._row, self._value = rows.row[order], rows.value[order]
+        self._starts = np.searchsorted(rows.column[order], np.arange(len(self._vocabulary) + 1))
+
+    def similarities(self, text: str) -> Numbers:
+        """[texts]: the cosine with each of them, 0 to 1."""
+        asked = _rows([_words(text)], self._vocabulary, self._idf)
+        found = np.zeros(self._n)
+        for column, value in zip(asked.column, asked.value, strict=True):
+            with_word = slice(self._starts[column], self._starts[column + 1])
+            found[self._row[with_word]] += value * self._value[with_word]  # a text has each word once
+        return found
+
+    def places(self, texts: Sequence[str]) -> list[int | None]:
+        """The place of the most similar text for each of these; None where no word is shared."""
+        found = (self.similarities(text) for text in texts)
+        return [int(cosines.argmax()) if cosines.any() else None for cosines in found]
 
 
 @dataclass(frozen=True)
@@ -272,3 +302,27 @@ def _likeliest(classes: tuple[str, ...], probabilities: Numbers) -> list[str]:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
+
+
+def _vocabulary(words: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Each word and its column, in the order of the alphabet."""
+    return {word: at for at, word in enumerate(sorted({word for text in words for word in text}))}
+
+
+def _idf(words: Sequence[Sequence[str]], vocabulary: Mapping[str, int]) -> Numbers:
+    """[words]: how rare each is, as if one more text had all of them (Spärck Jones 1972)."""
+    n_with = Counter(word for text in words for word in set(text))
+    n_texts_with = np.array([n_with[word] for word in vocabulary], dtype=np.float64)
+    return np.log((1 + len(words)) / (1 + n_texts_with)) + 1
+
+
+def _rows(words: Sequence[Sequence[str]], vocabulary: Mapping[str, int], idf: Numbers | None) -> _Rows:
+    """The counts of each text's known words; with `idf` tf-idf scaled to length 1."""
+    counts = [Counter(word for word in text if word in vocabulary) for text in words]
+    row = np.repeat(np.arange(len(counts)), [len(count) for count in counts])
+    column = np.array([vocabulary[word] for count in counts for word in count], dtype=np.int64)
+    value = np.array([times for count in counts for times in count.values()], dtype=np.float64)
+    if idf is not None:
+        value = value * idf[column]
+        value = value / np.sqrt(np.bincount(row, value * value, minlength=len(counts)))[row]
+    return _Rows(row, column, value, len(counts))

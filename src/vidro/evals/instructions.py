@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vidro.evals.answer_loss import AnswerLoss
+from vidro.evals.answer_yardsticks import SHORT, AnswerYardstick
 from vidro.evals.answers import AnswerRow, AnswerScores
 from vidro.evals.judge import JudgeScores, PairScores, judge_pairs, judge_rows, pair_prompts, score_prompt
 from vidro.evals.judge_client import JudgeTarget, ask, with_room
@@ -26,7 +28,8 @@ RESPONSES, JUDGED, PAIRS = "responses.jsonl", "judge.jsonl", "pairs.jsonl"
 class RunAnswers:
     """What one run answered, and how good that is; `n_unanswerable` questions do not fit into its context.
 
-    `n_resumed` answers were there from an earlier call. `facts` say in words what the run is.
+    `n_resumed` answers were there from an earlier call. `facts` say in words what the run is. `loss` is of the expected
+    answers; `yardsticks` are answers to the same questions without a model.
     """
 
     run: str
@@ -38,6 +41,8 @@ class RunAnswers:
     n_resumed: int = 0
     facts: dict[str, str] = field(default_factory=dict)
     judged: JudgeScores | None = None
+    loss: AnswerLoss | None = None
+    yardsticks: tuple[AnswerYardstick, ...] = ()
 
     @property
     def responses(self) -> Path:
@@ -53,6 +58,8 @@ class RunAnswers:
             "n_unanswerable": self.n_unanswerable,
             "n_resumed": self.n_resumed,
             **self.scores.to_json(),
+            "loss": None if self.loss is None else self.loss.to_json(),
+            "yardsticks": [each.to_json() for each in self.yardsticks],
         }
         return plain if self.judged is None else {**plain, "judged": self.judged.to_json()}
 
@@ -69,6 +76,19 @@ class Comparison:
     settings: dict[str, Any]
     judge: str | None = None
     pairs: PairScores | None = None
+
+    def yardsticks(self, *, short: bool = False) -> list[tuple[str, AnswerYardstick]]:
+        """Those of all runs with their names, equal ones once; the run is named where one name has several."""
+        distinct: dict[tuple[AnswerRow, ...], tuple[str, AnswerYardstick]] = {}
+        for run in self.runs:
+            for each in run.yardsticks:
+                distinct.setdefault(each.answers, (run.run, each))
+        names = [each.name for _, each in distinct.values()]
+        found = []
+        for run, each in distinct.values():
+            shown = SHORT[each.name] if short else each.name
+            found.append((shown if names.count(each.name) == 1 else f"{shown}, {run}", each))
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: a single run's stand among the others, those of several under "results"."""

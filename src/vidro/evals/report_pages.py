@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidro.evals.accuracy import ClassScores, accuracy_line
+from vidro.evals.answer_loss import AnswerLoss
 from vidro.evals.answering import evenly
-from vidro.evals.answers import AnswerRow, Estimate, Marks, exact_match, token_f1
+from vidro.evals.answers import AnswerRow, AnswerScores, Estimate, Marks, exact_match, token_f1
 from vidro.evals.confusion_plot import MOST_CLASSES, confusion_chart
 from vidro.evals.instructions import JUDGED, Comparison, RunAnswers
 from vidro.evals.judge import score_prompt
@@ -28,6 +29,14 @@ _MEASURED = (
     "Each figure is the mean over the answers; below it its 95 % interval (bootstrap over the rows). Exact match "
     "forgives only white space; normalised also case and the punctuation at the end. Word F1 compares the words "
     "without their order, ROUGE-L the longest sequence of words in common."
+)
+_LOSS = (
+    "Loss is how surprised a run is by the expected answers: nats per token, their end tokens included, prompts not. "
+    "Runs with different tokenizers cannot be compared by it."
+)
+_WITHOUT = (
+    "The last rows need no model: the question again as its own answer, and the answer of the most similar question "
+    "(tf-idf) among the rows that a run learned from. A run with less has learned the form of an answer and no more."
 )
 _JUDGED = (
     "A judge is a language model: it likes long answers and makes mistakes of its own. Read its scores beside exact "
@@ -64,7 +73,7 @@ def instruction_page(asked: Comparison, *, versions: Mapping[str, str], curves: 
 
 
 def scores_section(asked: Comparison) -> Section:
-    """The table of all measures, a run a line."""
+    """The table of all measures, a run a line, then a line for each yardstick."""
     judged = asked.judge is not None
     head = [
         "run",
@@ -73,22 +82,44 @@ def scores_section(asked: Comparison) -> Section:
         "words",
         "empty",
         "repeated",
+        "loss",
         *(["judge"] if judged else []),
     ]
     rows = []
     for run in asked.runs:
-        scores = run.scores
-        stopped = "unknown" if scores.stopped_frac is None else percent(scores.stopped_frac)
-        words = f"{scores.mean_words:.1f}\nexpected {scores.mean_expected_words:.1f}"
-        others = [stopped, words, f"{scores.n_empty:,}", percent(scores.repetition)]
-        rows.append((run.run, *marks_cells(scores), *others, *([judge_cell(run)] if judged else [])))
+        stopped = "unknown" if run.scores.stopped_frac is None else percent(run.scores.stopped_frac)
+        cells = score_cells(run.scores, stopped=stopped, loss=loss_cell(run.loss))
+        rows.append((run.run, *cells, *([judge_cell(run)] if judged else [])))
+    bars = asked.yardsticks()
+    for name, bar in bars:
+        rows.append((name, *score_cells(bar.scores, stopped="", loss=""), *([""] if judged else [])))
     table = Table(tuple(head), tuple(rows), tuple(range(1, len(head))))
     left = [
         f"{run.n_unanswerable:,} of {asked.n_rows:,} questions do not fit into the context of {run.run}."
         for run in asked.runs
         if run.n_unanswerable
     ]
-    return Section("Scores", (_MEASURED, *left), (table,))
+    left += [
+        f"{run.loss.n_too_long:,} of {len(asked.lines):,} expected answers do not fit into the context of {run.run}: "
+        "not in the loss."
+        for run in asked.runs
+        if run.loss is not None and run.loss.n_too_long
+    ]
+    left += [f"{name[:1].upper()}{name[1:]}: {line}" for name, bar in bars for line in bar.lines()]
+    about = [_MEASURED, *([_LOSS] if any(run.loss for run in asked.runs) else []), *([_WITHOUT] if bars else [])]
+    return Section("Scores", (*about, *left), (table,))
+
+
+def score_cells(scores: AnswerScores, *, stopped: str, loss: str) -> tuple[str, ...]:
+    """All measures of some answers, in the order of the table."""
+    words = f"{scores.mean_words:.1f}\nexpected {scores.mean_expected_words:.1f}"
+    others = (stopped, words, f"{scores.n_empty:,}", percent(scores.repetition), loss)
+    return (*marks_cells(scores), *others)
+
+
+def loss_cell(loss: AnswerLoss | None) -> str:
+    """Nats per token of the expected answers; "unknown" where nobody measured, or no row fits."""
+    return "unknown" if loss is None or loss.nats_per_token is None else f"{loss.nats_per_token:.3f}"
 
 
 def kinds_section(runs: Sequence[RunAnswers]) -> Section:

@@ -4,6 +4,7 @@ r"""LoRA: a matrix that stays as it is, and beside it two thin ones that learn (
 
 B begins at zero, so nothing changes before the first step; A begins as N(0, 1/rank). Afterwards W + (alpha / rank) B A
 is one ordinary matrix again (`merged_state`): a merged model costs nothing more and opens anywhere.
+Other parameters may learn whole beside the thin ones, above all the head (`whole_tensors`).
 Not here: which matrices (`vidro.train.finetune`), files that hold the thin matrices alone (`vidro.checkpoint.adapter`).
 """
 
@@ -89,3 +90,14 @@ def lora_tensors(model: nn.Module) -> dict[str, Tensor]:
         for name, layer in lora_layers(model)
         for part in ("lora_a", "lora_b")
     }
+
+
+def whole_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """What learns whole beside the thin matrices, by name (no copies); a tied head is the embedding.
+
+    Nothing for a model without thin matrices, which needs no second form.
+    """
+    if not any(lora_layers(model)):
+        return {}
+    named = ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+    return {name: parameter.detach() for name, parameter in named if ".lora_" not in name}

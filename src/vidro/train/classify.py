@@ -37,7 +37,7 @@ from vidro.text.tokenizer import Tokenizer
 from vidro.train.finetune import Job, TuneSettings
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
-from vidro.train.tuning import checksums, lasting, prepare_learning, resolved_rates, shape_of, with_budget
+from vidro.train.tuning import checksums, lasting, lora_notes, prepare_learning, resolved_rates, shape_of, with_budget
 
 EPOCHS = 3.0
 PREDICTIONS = "predictions.jsonl"
@@ -151,7 +151,7 @@ def classify_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
         },
         facts={**checksums(options.labels.data, options.labels.test), "its tokenizer": tokenizer.fingerprint},
         finish=lambda kept, folder: finish(kept, reader, texts, folder, seed=options.train.seed),
-        notes=tuple(notes),
+        notes=(*notes, *lora_notes(model)),
     )
 
 

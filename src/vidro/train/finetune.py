@@ -39,6 +39,15 @@ from vidro.train.continuing import checkpoint_to_continue
 from vidro.train.defaults import optimizer_settings
 from vidro.train.keeper import RunKeeper
 from vidro.train.log import run_log
+from vidro.train.looks import (
+    LEAST_ROWS,
+    PartlySeen,
+    look_notes,
+    rows_by_seconds,
+    rows_by_steps,
+    seconds_per_row,
+    whole_look,
+)
 from vidro.train.loop import Budget, Loop, LoopSettings, LoopState, Task
 from vidro.train.machine import MatmulPeak, denormals_are_flushed, memory_peak_bytes, settled
 from vidro.train.optim import Optimizer
@@ -97,6 +106,7 @@ class TuneFacts:
     data: dict[str, Any]
     base: str | None = None  # where the model was that it started from …
     parent_step: int | None = None  # … and of which step of the parent
+    look_rows: int | None = None  # validation rows of a look; None: all
 
 
 MakeJob = Callable[[TuneSettings, OpenedRun | None, Checkpoint | None, Path], Job]
@@ -121,14 +131,13 @@ def finetune(
     with settled(options.train.threads) as threads:  # before the first tensor: threads inherit what they find
         torch.manual_seed(options.train.seed)
         job = make_job(options, parent, None, parent.path)
-        minutes = job.options.budget.minutes
-        training_s = None if minutes is None else seconds_to_train(job, minutes, around)
+        training_s, look_rows = measure_budget(job, around)
         path = create_run(runs_dir, safe_stem(stem), out=out, overwrite=overwrite)
         with lock_run(path):
             facts = TuneFacts(
                 kind=job.kind, parent=str(parent.path.resolve()), training_s=training_s, threads=threads,
                 data=job.facts,
-                base=str(parent.model_dir.resolve()), parent_step=parent.step,
+                base=str(parent.model_dir.resolve()), parent_step=parent.step, look_rows=look_rows,
             )  # fmt: skip
             write_text_atomic(path / "run.toml", settings_text(job))
             return _train(path, job, facts, around=around)
@@ -165,6 +174,8 @@ def settings_text(job: Job) -> str:
 def _train(
     path: Path, job: Job, facts: TuneFacts, *, around: Surroundings, checkpoint: Checkpoint | None = None
 ) -> PretrainResult:
+    if isinstance(job.task, PartlySeen):
+        job.task.look_rows = facts.look_rows
     with run_log(path, around.sinks, clock=around.clock) as events, StopSignal(around.on_landing) as stop:
         if checkpoint is None:
             write_model(path, job.model, job.tokenizer)
@@ -281,13 +292,31 @@ def place(job: Job) -> torch.device:
     return device
 
 
-def seconds_to_train(job: Job, minutes: float, around: Surroundings) -> float:
-    """What a budget in minutes leaves for steps: without what is used already and what the end will cost."""
+def measure_budget(job: Job, around: Surroundings) -> tuple[float | None, int | None]:
+    """(seconds to train of a budget in minutes, validation rows of a look where it takes a part).
+
+    With a budget in steps nothing measured enters. Of minutes there is left what is not used already and what the end
+    will not cost.
+    """
+    budget, train, task = job.options.budget, job.options.train, job.task
+    if budget.minutes is None:
+        steps = budget_steps(budget, job)
+        if steps is None or not isinstance(task, PartlySeen):
+            return None, None
+        return None, rows_by_steps(task.n_val, steps=steps, batch_rows=train.batch_rows, looks=train.evals)
     place(job)
+    if isinstance(task, PartlySeen):
+        row_s = seconds_per_row(task, job.model, around.clock)
+        left = seconds_left(budget.minutes, around, closing_s=row_s * (task.n_val + 2 * LEAST_ROWS))
+        return left, rows_by_seconds(task.n_val, seconds=left, row_s=row_s, looks=train.evals)
     before = around.clock()
-    job.task.evaluate(job.model)
-    look_s = around.clock() - before
-    left = 60 * minutes - (around.clock() - around.started_s) - 3 * look_s - CLOSING_S
+    task.evaluate(job.model)
+    return seconds_left(budget.minutes, around, closing_s=3 * (around.clock() - before)), None
+
+
+def seconds_left(minutes: float, around: Surroundings, *, closing_s: float) -> float:
+    """What is left of the minutes for steps, where the end costs `closing_s`. Raises UsageError for too little."""
+    left = 60 * minutes - (around.clock() - around.started_s) - closing_s - CLOSING_S
     if left < 1.0:
         raise UsageError(f"{minutes:g} minutes are too short", where="minutes", hint="Reading and scoring take longer.")
     return left
@@ -323,7 +352,7 @@ def announce(path: Path, job: Job, loop: Loop, events: EventStream, *, resumed: 
             versions=versions(),
             **job.start,
         )
-    for message in job.notes:
+    for message in (*job.notes, *look_notes(job.task, train.evals)):
         events.emit("note", step=loop.state.step, message=message)
 
 
@@ -335,6 +364,7 @@ def conclude(
     model = job.model
     if state.watch.best_step != state.step:
         model = read_model(path, device=model.head.weight.device)
+    whole = whole_look(job.task, model, loop, state)
     results = job.finish(model.eval(), path)
     seconds = around.clock() - around.started_s + before_s
     tokens = state.step * loop.settings.tokens_per_step
@@ -346,7 +376,7 @@ def conclude(
         "epochs": round(tokens / loop.settings.tokens_per_epoch, 4),
         "memory_peak_bytes": memory_peak_bytes(model.head.weight.device),
     }
-    keeper.write(state, status=STATUS[state.reason], results=results)
+    keeper.write(state, status=STATUS[state.reason], results=results | whole)
     reasons = {
         "budget": "The budget is used up.",
         "patience": f"Stopped early: no better validation loss for {state.watch.looks_since_best} looks.",
@@ -365,4 +395,4 @@ def conclude(
     )
     if around.plots:
         plot_run(path)
-    return results
+    return results | whole

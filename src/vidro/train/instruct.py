@@ -32,6 +32,7 @@ from vidro.data.instructions import (
     split_instructions,
 )
 from vidro.data.packing import filling, pack, row_length
+from vidro.evals.answer_yardsticks import repeated_questions, similar_answers
 from vidro.evals.answering import answers_to, evenly, fits, write_answers
 from vidro.evals.answers import score_answers
 from vidro.infer.answering import TEMPLATE, Answerer
@@ -44,7 +45,7 @@ from vidro.text.tokenizer import Tokenizer
 from vidro.train.finetune import Job, TuneSettings
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
-from vidro.train.tuning import checksums, lasting, prepare_learning, resolved_rates, shape_of, with_budget
+from vidro.train.tuning import checksums, lasting, lora_notes, prepare_learning, resolved_rates, shape_of, with_budget
 
 EPOCHS = 3.0
 VAL_ROWS = 64  # rows evaluated at once
@@ -64,6 +65,7 @@ class InstructTask:
     style: PromptStyle
     device: torch.device
     pack_into: int | None = None  # tokens of the longest row that examples are packed into; None: padded, one a row
+    look_rows: int | None = None  # validation rows of a look while training (`looks`); None: all of them
 
     @property
     def n_rows(self) -> int:
@@ -96,17 +98,29 @@ class InstructTask:
         assert isinstance(model, Transformer)
         return lm_loss(model, batch.ids, batch.targets, pieces=batch.pieces)
 
+    @property
+    def n_val(self) -> int:
+        """Validation rows, of which a look takes some."""
+        return len(self.val)
+
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Nats per learned token of the validation rows."""
+        """Nats per learned token of the validation rows of a look, evenly spaced and always the same."""
+        return self._measured(model, self.val if self.look_rows is None else evenly(self.val, self.look_rows))
+
+    def evaluate_all(self, model: nn.Module) -> dict[str, float]:
+        """The same of all validation rows."""
+        return self._measured(model, self.val)
+
+    def _measured(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         assert isinstance(model, Transformer)
-        ordered = sorted(self.val, key=lambda example: example.n_inputs)
+        ordered = sorted(examples, key=lambda example: example.n_inputs)
         nats, n = 0.0, 0
         with at_rest(model):
             for first in range(0, len(ordered), VAL_ROWS):
                 batch = self._batch(ordered[first : first + VAL_ROWS])
                 total, counted = lm_loss(model, batch.ids, batch.targets)
                 nats, n = nats + total.item(), n + int(counted)
-        return {"nats_per_token": nats / n, "n_tokens": n, "n_rows": len(self.val)}
+        return {"nats_per_token": nats / n, "n_tokens": n, "n_rows": len(ordered)}
 
     def samples(self, model: nn.Module, step: int) -> list[dict[str, Any]]:
         """What the model answers to the first validation questions."""
@@ -178,7 +192,7 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             "its tokenizer": tokenizer.fingerprint,
         },
         finish=lambda kept, folder: finish(
-            kept, tokenizer, style, split.test, options.rows, folder, seed=options.train.seed
+            kept, tokenizer, style, split, options.rows, folder, seed=options.train.seed
         ),
         notes=(
             *table.notes,
@@ -187,6 +201,7 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             *notes,
             *more,
             *packing_notes(task),
+            *lora_notes(model),
         ),
         files={TEMPLATE: style.jinja},
     )  # fmt: skip
@@ -240,12 +255,16 @@ def read_rows(options: InstructionOptions, *, seed: int) -> tuple[InstructionTab
         raise UsageError("no instructions are named", hint="For example --data instructions.json.")
     table = read_instructions(Path(options.data), skip_empty=options.skip_empty)
     if options.test is None:
-        split = split_instructions(table.rows, val=options.val_share, test=options.test_share, seed=seed)
-    else:
-        given = read_instructions(Path(options.test), skip_empty=options.skip_empty)
-        parts = split_instructions(table.rows, val=options.val_share, test=0.0, seed=seed)
-        split = RowSplit(parts.train, parts.val, given.rows)
-    return table, split
+        return table, own_parts(table, options, seed=seed)
+    given = read_instructions(Path(options.test), skip_empty=options.skip_empty)
+    parts = own_parts(table, options, seed=seed)
+    return table, RowSplit(parts.train, parts.val, given.rows)
+
+
+def own_parts(table: InstructionTable, options: InstructionOptions, *, seed: int) -> RowSplit[InstructionRow]:
+    """The parts of the table itself; none of it is kept to score with where ``--test`` names rows for that."""
+    share = options.test_share if options.test is None else 0.0
+    return split_instructions(table.rows, val=options.val_share, test=share, seed=seed)
 
 
 def known_questions(split: RowSplit[InstructionRow]) -> list[str]:
@@ -292,16 +311,21 @@ def finish(
     model: Transformer,
     tokenizer: Tokenizer,
     style: PromptStyle,
-    rows: Sequence[InstructionRow],
+    split: RowSplit[InstructionRow],
     options: InstructionOptions,
     folder: Path,
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Answer the test rows and score the answers; all of them are kept in ``responses.jsonl``."""
+    """Answer the test rows and score the answers, beside answers that need no model; all are in ``responses.jsonl``."""
     answerer = Answerer(model, tokenizer, style)
-    possible = [row for row in rows if fits(answerer, row)]
+    possible = [row for row in split.test if fits(answerer, row)]
     chosen = evenly(possible, options.test_rows)
     scored = answers_to(answerer, chosen, max_tokens=options.answer_tokens)
     write_answers(folder / RESPONSES, scored)
-    return {"answers": score_answers(scored, seed=seed).to_json(), "n_unanswerable": len(rows) - len(possible)}
+    yardsticks = [repeated_questions(chosen, seed=seed), similar_answers(chosen, split.train, seed=seed)]
+    return {
+        "answers": score_answers(scored, seed=seed).to_json(),
+        "yardsticks": [each.to_json() for each in yardsticks],
+        "n_unanswerable": len(split.test) - len(possible),
+    }

@@ -21,7 +21,7 @@ from vidro.checkpoint.run import prune_checkpoints, write_record
 from vidro.checkpoint.training_state import BEST, Checkpoint, save_checkpoint
 from vidro.core.events import EventStream
 from vidro.core.files import atomic_path
-from vidro.model.lora import lora_layers, lora_tensors, merged_state
+from vidro.model.lora import lora_layers, lora_tensors, merged_state, whole_tensors
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.loop import LoopState
@@ -99,9 +99,8 @@ class RunKeeper:
         return state
 
     def _of_adapter(self) -> dict[str, Tensor]:
-        """What lies in ``adapter/``: the thin matrices, and a classifier's head beside them."""
-        thin = lora_tensors(self.model)
-        return {**thin, "head.weight": self.model.head.weight.detach()} if thin and self.model.config.labels else thin
+        """What lies in ``adapter/``: the thin matrices, and what learns whole beside them."""
+        return {**lora_tensors(self.model), **whole_tensors(self.model)}
 
     def _restore_adapter(self, checkpoint: Checkpoint) -> None:
         """Write the thin matrices of the best model so far again: a later one may lie there."""
@@ -110,9 +109,9 @@ class RunKeeper:
             return
         self.best_thin = best
         now = {name: tensor.clone() for name, tensor in self._of_adapter().items()}
-        self.model.load_state_dict({**self.model.state_dict(), **best})
+        self.model.load_state_dict(best, strict=False)  # not beside the others: a tied head would bring its old numbers
         write_adapter(self.path / ADAPTER, self.model, base=self.record.get("parent"))
-        self.model.load_state_dict({**self.model.state_dict(), **now})
+        self.model.load_state_dict(now, strict=False)
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ from vidro.train.finetune import Job, TuneSettings
 from vidro.train.instruct import answered
 from vidro.train.rows import RowOrder
 from vidro.train.step import Batch
-from vidro.train.tuning import checksums, lasting, prepare_learning, resolved_rates, shape_of, with_budget
+from vidro.train.tuning import checksums, lasting, lora_notes, prepare_learning, resolved_rates, shape_of, with_budget
 
 EPOCHS = 1.0
 ROWS_AT_ONCE = 32  # where nothing is learned
@@ -216,7 +216,7 @@ def prefer_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Chec
         start={"style": style.name, "beta": options.rows.beta, **sizes},
         facts={**checksums(options.rows.data), "its tokenizer": tokenizer.fingerprint},
         finish=lambda kept, folder: finish(kept, reference, task, parts["test"]),
-        notes=tuple(notes),
+        notes=(*notes, *lora_notes(model)),
         files={TEMPLATE: style.jinja},
         rows_each=2,
     )

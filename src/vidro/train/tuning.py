@@ -23,12 +23,12 @@ from vidro.core.errors import CheckpointError, RunError, UsageError, VidroError
 from vidro.core.files import read_json, sha256_file
 from vidro.model.count import count
 from vidro.model.heads import choose_trainable
-from vidro.model.lora import TARGETS, add_lora, lora_layers
+from vidro.model.lora import TARGETS, add_lora, lora_layers, lora_tensors, whole_tensors
 from vidro.model.transformer import Transformer
 from vidro.train.defaults import check_conflicts, optimizer_settings
 from vidro.train.optim import EMBEDDING, split_parameters
 
-LARGE = 50_000_000  # parameters; of larger models the last block learns only
+LARGE = 50_000_000  # parameters; of larger models the last block learns only, and of LoRA's not the head
 
 
 TuneSettings = ClassifyOptions | InstructOptions | PreferOptions
@@ -65,9 +65,12 @@ def check_rates(optim: OptimOptions, trainable: str | None) -> None:
 def prepare_learning(model: Transformer, train: TuneOptions, *, large: int = LARGE) -> TuneOptions:
     """Let the part of the model learn that the options name, in place; the options with every gap filled.
 
-    Not said: all of a model below `large` parameters, the last block of a larger one (as in the book).
+    Not said: all of a model below `large` parameters, the last block of a larger one (as in the book). Beside LoRA the
+    whole head learns, of a language model only below `large`: a small base has often not read the words of an answer,
+    nor the token that ends it, and thin matrices cannot teach them to a frozen head (`docs/diary.md`).
     """
-    which = train.trainable or ("all" if count(model.config).n_parameters < large else "last-blocks=1")
+    is_small = count(model.config).n_parameters < large
+    which = train.trainable or ("all" if is_small else "last-blocks=1")
     if which != "lora":
         for name, said in (("rank", train.lora_rank), ("alpha", train.lora_alpha), ("targets", train.lora_targets)):
             if said:
@@ -79,11 +82,21 @@ def prepare_learning(model: Transformer, train: TuneOptions, *, large: int = LAR
     alpha = train.lora_alpha or 2.0 * rank
     targets = train.lora_targets or tuple(t for t in TARGETS if t != "gate" or model.config.family != "gpt2")
     add_lora(model, rank=rank, alpha=alpha, targets=targets, seed=train.seed)
-    if model.config.labels:
+    if is_small or model.config.labels:
         model.head.requires_grad_(True)
     return replace(
         train, trainable=which, lora_rank=rank, lora_alpha=alpha, lora_targets=targets, dropout=model.config.dropout
     )
+
+
+def lora_notes(model: Transformer) -> list[str]:
+    """In words, what learns where thin matrices do."""
+    thin, whole = (sum(t.numel() for t in of(model).values()) for of in (lora_tensors, whole_tensors))
+    if not thin:
+        return []
+    head = "the embedding, which is the head too" if model.config.tie_embeddings else "the head"
+    beside = f"and {head} ({whole:,}) learn" if whole else "learn, the head does not"
+    return [f"LoRA: the thin matrices ({thin:,} numbers) {beside}; the rest stays as it is."]
 
 
 def shape_of(checkpoint: Checkpoint, train: TuneOptions) -> Transformer:
