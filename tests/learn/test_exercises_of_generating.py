@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from vidro.learn.exercise import grade, load_exercise
+from tests.learn.grading import problem_of
 
 LISTS = """
 import torch
@@ -116,13 +115,6 @@ MISTAKES = [
      "more tokens went through the model"),
     ("kv-cache", CACHE, ".argmax())", ".argmin())", "other tokens than without a cache"),
 ]  # fmt: skip
-
-
-def problem_of(name: str, source: str, folder: Path) -> str | None:
-    """What the exercise has to say about this solution; None if all steps hold."""
-    file = folder / "mine.py"
-    file.write_text(source, encoding="utf-8")
-    return next((outcome.problem for outcome in grade(load_exercise(name), file) if outcome.state == "wrong"), None)
 
 
 @pytest.mark.parametrize(("name", "source"), FINE.values(), ids=FINE)

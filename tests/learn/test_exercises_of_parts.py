@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from vidro.learn.exercise import grade, load_exercise
+from tests.learn.grading import problem_of
 
 NEURON = """
 import torch
@@ -139,13 +138,6 @@ MISTAKES = [
     ("gelu", GELU, "0.5 * x * (1", "0.5 * x.detach() * (1", "neither may be detached"),
     ("gelu", GELU, "return 0.5 * x", "x = x.detach()\n    return 0.5 * x", "no gradient goes through"),
 ]  # fmt: skip
-
-
-def problem_of(name: str, source: str, folder: Path) -> str | None:
-    """What the exercise has to say about this solution; None if all steps hold."""
-    file = folder / "mine.py"
-    file.write_text(source, encoding="utf-8")
-    return next((outcome.problem for outcome in grade(load_exercise(name), file) if outcome.state == "wrong"), None)
 
 
 @pytest.mark.parametrize(("name", "source"), FINE.values(), ids=FINE)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from vidro.learn.exercise import grade, load_exercise
+from tests.learn.grading import problem_of
 
 WORDS = r"""
 import re
@@ -203,13 +202,6 @@ MISTAKES = [
     ("embeddings", EMBEDDINGS, "self.token(ids)", "self.token(ids) + 0 * 1e-9 * self.token.weight.sum() + "
      "(self.token.weight.sum() - self.token.weight.sum().detach())", "reaches other tokens"),
 ]  # fmt: skip
-
-
-def problem_of(name: str, source: str, folder: Path) -> str | None:
-    """What the exercise has to say about this solution; None if all steps hold."""
-    file = folder / "mine.py"
-    file.write_text(source, encoding="utf-8")
-    return next((outcome.problem for outcome in grade(load_exercise(name), file) if outcome.state == "wrong"), None)
 
 
 @pytest.mark.parametrize(("name", "source"), FINE.values(), ids=FINE)

@@ -9,8 +9,9 @@ import importlib
 from pathlib import Path
 
 import pytest
+from tests.learn.grading import problem_of
 
-from vidro.learn.exercise import grade, load_exercise
+from vidro.learn.exercise import load_exercise
 
 MISTAKES = [
     ("training", "targets[..., None]).mean()", "targets[..., None]).sum()", "sum over tokens"),
@@ -189,13 +190,6 @@ def rung(name: str) -> str:
     path = importlib.import_module(load_exercise(name).solution).__file__
     assert path is not None
     return Path(path).read_text(encoding="utf-8")
-
-
-def problem_of(name: str, source: str, folder: Path) -> str | None:
-    """What the exercise has to say about this solution; None if all steps hold."""
-    file = folder / "mine.py"
-    file.write_text(source, encoding="utf-8")
-    return next((outcome.problem for outcome in grade(load_exercise(name), file) if outcome.state == "wrong"), None)
 
 
 @pytest.mark.parametrize("name", BOOKS)

@@ -113,6 +113,7 @@ def read_preferences(path: str | Path, *, skip_empty: bool = False) -> Preferenc
     """
 
     def convert(row: Row, form: str) -> PreferenceRow:
+        """A row of the file as a question with its two answers."""
         prompt = messages_of(row, form, answered=False)
         try:
             check_asks(prompt)

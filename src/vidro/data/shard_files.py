@@ -90,6 +90,7 @@ class _Side:
         self.n_tokens = self.n_documents = self.n_text_bytes = 0
 
     def append(self, tokens: Array, ends: Array, n_text_bytes: int) -> None:
+        """Write some documents: their tokens, the place past the last token of each, and the bytes of their texts."""
         shifted = (ends.astype(np.uint64) + np.uint64(self.n_tokens)).astype(ENDS_DTYPE)
         for stream, digest, data in zip((self._tokens, self._ends), self._hashes, (tokens, shifted), strict=True):
             packed = data.tobytes()

@@ -32,6 +32,7 @@ from vidro.data.instructions import (
     split_instructions,
 )
 from vidro.data.packing import filling, pack, row_length
+from vidro.evals.answer_loss import examples_loss
 from vidro.evals.answer_yardsticks import repeated_questions, similar_answers
 from vidro.evals.answering import answers_to, evenly, fits, write_answers
 from vidro.evals.answers import score_answers
@@ -48,7 +49,6 @@ from vidro.train.step import Batch
 from vidro.train.tuning import checksums, lasting, lora_notes, prepare_learning, resolved_rates, shape_of, with_budget
 
 EPOCHS = 3.0
-VAL_ROWS = 64  # rows evaluated at once
 RESPONSES = "responses.jsonl"
 
 
@@ -113,14 +113,8 @@ class InstructTask:
 
     def _measured(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         assert isinstance(model, Transformer)
-        ordered = sorted(examples, key=lambda example: example.n_inputs)
-        nats, n = 0.0, 0
-        with at_rest(model):
-            for first in range(0, len(ordered), VAL_ROWS):
-                batch = self._batch(ordered[first : first + VAL_ROWS])
-                total, counted = lm_loss(model, batch.ids, batch.targets)
-                nats, n = nats + total.item(), n + int(counted)
-        return {"nats_per_token": nats / n, "n_tokens": n, "n_rows": len(ordered)}
+        nats, n = examples_loss(model, examples, pad_id=self.pad_id)
+        return {"nats_per_token": nats / n, "n_tokens": n, "n_rows": len(examples)}
 
     def samples(self, model: nn.Module, step: int) -> list[dict[str, Any]]:
         """What the model answers to the first validation questions."""
@@ -191,9 +185,7 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             **checksums(options.rows.data, options.rows.test, template_of(options.rows.style)),
             "its tokenizer": tokenizer.fingerprint,
         },
-        finish=lambda kept, folder: finish(
-            kept, tokenizer, style, split, options.rows, folder, seed=options.train.seed
-        ),
+        finish=lambda kept, path: finish(kept, tokenizer, style, split, options.rows, path, seed=options.train.seed),
         notes=(
             *table.notes,
             *known_questions(split),
