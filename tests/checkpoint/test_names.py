@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vidro.checkpoint.names import BLOCK, TABLE, Cell, cells, from_foreign, to_foreign
+from vidro.checkpoint.names import BLOCK, COLUMNS, TABLE, Cell, cells, from_foreign, in_halves, in_pairs, to_foreign
 from vidro.config.schema import FAMILIES, ModelConfig
 from vidro.core.errors import CheckpointError
 from vidro.model.transformer import Transformer
@@ -47,14 +47,15 @@ def numbered_state(config: ModelConfig) -> dict[str, torch.Tensor]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(configs())
-def test_there_and_back_is_exact(config: ModelConfig) -> None:
+@given(configs(), st.sampled_from(sorted(COLUMNS)))
+def test_there_and_back_is_exact(config: ModelConfig, form: str) -> None:
+    assume(config.family in COLUMNS[form])
     state = numbered_state(config)
-    foreign = to_foreign(state, config)
-    back = from_foreign(foreign, config)
+    foreign = to_foreign(state, config, form)
+    back = from_foreign(foreign, config, form)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
-    again = to_foreign(back, config)
+    again = to_foreign(back, config, form)
     assert again.keys() == foreign.keys()
     assert all(torch.equal(again[name], foreign[name]) for name in foreign)
     stored = {tensor.data_ptr() for name, tensor in foreign.items() if tensor.numel()}
@@ -81,8 +82,27 @@ def test_gpt2_lies_fused_and_transposed() -> None:
 def test_every_line_of_the_table_is_used_and_parsed() -> None:
     used = {ours for family in FAMILIES for ours, _ in cells(tiny(family))}
     assert used == {row[0] for row in TABLE} | {f"blocks.{n}.{row[0]}" for n in (0, 1) for row in BLOCK}
-    assert Cell.parse("a.b T 1/3") == Cell("a.b", True, 1, 3)
-    assert Cell.parse("a.b") == Cell("a.b", False, 0, 1)
+    assert Cell.parse("a.b T 1/3") == Cell("a.b", True, False, 1, 3)
+    assert Cell.parse("a.b P") == Cell("a.b", False, True, 0, 1)
+
+
+def test_rotary_rows_lie_in_pairs_in_gguf_and_only_for_llama() -> None:
+    llama, qwen3 = tiny("llama"), tiny("qwen3")
+    rows = torch.arange(8.0)[:, None]  # two heads of four
+    assert in_pairs(rows, 4).flatten().tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+    assert torch.equal(in_halves(in_pairs(rows, 4), 4), rows)
+    assert {cell.name for _, cell in cells(llama, "gguf") if cell.paired} >= {
+        "blk.0.attn_q.weight",
+        "blk.1.attn_k.weight",
+    }
+    assert not any(cell.paired for _, cell in cells(qwen3, "gguf"))
+
+
+def test_nanogpts_matrices_are_gpt2s_the_other_way() -> None:
+    config = tiny("gpt2")
+    state = numbered_state(config)
+    hf, linear = to_foreign(state, config), to_foreign(state, config, "nanogpt")
+    assert torch.equal(hf["transformer.h.0.attn.c_attn.weight"].T, linear["transformer.h.0.attn.c_attn.weight"])
 
 
 def test_old_gpt2_files() -> None:

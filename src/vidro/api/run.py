@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidro.api.evaluate import AnswerOptions, TaskOptions
+from vidro.api.export import ExportOptions
 from vidro.api.memorisation import SEED, MemorisationOptions
 from vidro.api.settings import sampling_options, signature
 from vidro.config.schema import SamplingOptions, Settings
-from vidro.core.errors import DataError, UsageError
+from vidro.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from vidro.api.export import ExportReport
     from vidro.checkpoint.run import OpenedRun
     from vidro.config.schema import ModelConfig
     from vidro.data.documents import ReadReport
@@ -147,27 +148,14 @@ class Run:
 
         Raises DataError when one of the texts is gone or has changed.
         """
+        from vidro.api import texts
         from vidro.api.places import default_cache_dir
 
         cache = default_cache_dir() if cache_dir is None else cache_dir
         known: Counter[str] = Counter()
         for run in self.ancestry():
-            known.update(run._own_words(cache))
+            known.update(texts.own_words(run, cache))
         return known
-
-    def _own_words(self, cache: Path) -> dict[str, int]:
-        from vidro.api.texts import kind_of, recorded_data
-        from vidro.config.load import to_dict
-        from vidro.core.files import read_json, sha256_bytes, write_json_atomic
-        from vidro.infer.reading import count_words
-
-        sha256, kind = recorded_data(self)["sha256"], kind_of(self)
-        how = to_dict(self.settings.data) if kind == "base" else kind
-        key = json.dumps([sha256, how], sort_keys=True)
-        path = cache / "words" / f"{sha256_bytes(key.encode())[:32]}.json"
-        if not path.is_file():
-            write_json_atomic(path, count_words(self.training_texts(cache_dir=cache)))
-        return read_json(path, error=DataError)
 
     # -- a model that answers ------------------------------------------------------------------------------------
 
@@ -377,6 +365,12 @@ class Run:
 
         return measure_memorisation(self, text, prompts=prompts, seed=seed, cache_dir=cache_dir, **options)
 
+    def export(self, out: str | Path, **options: Any) -> ExportReport:
+        """Write the model for others, re-open it there and compare. Keywords: ExportOptions. Remarks go to `say`."""
+        from vidro.api.export import export
+
+        return export(self, out, say=self.say, **options)
+
     def plot(self) -> list[Path]:
         """Draw the run's curves (loss, perplexity, learning rate, speed) into its ``plots/``; the files' paths."""
         from vidro.evals.plots import plot_run
@@ -388,8 +382,9 @@ def _show_settings(function: Any, first: list[inspect.Parameter], schema: type[S
     function.__signature__ = signature(first, schema)
 
 
-_self, _prompt, _data, _tasks = (
-    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "prompt", "data", "tasks")
+_self, _prompt, _data, _tasks, _out = (
+    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    for name in ("self", "prompt", "data", "tasks", "out")
 )
 _show_settings(Run.generate, [_self, _prompt.replace(default="")])
 _show_settings(Run.stream, [_self, _prompt.replace(default="")])
@@ -397,3 +392,4 @@ _show_settings(Run.evaluate_instructions, [_self, _data], AnswerOptions)
 _own = [p for p in inspect.signature(Run.memorisation).parameters.values() if p.kind is not p.VAR_KEYWORD]
 _show_settings(Run.memorisation, _own, MemorisationOptions)
 _show_settings(Run.evaluate_tasks, [_self, _tasks], TaskOptions)
+_show_settings(Run.export, [_self, _out], ExportOptions)

@@ -6,11 +6,13 @@ A text that is gone or has changed is an error, never another text. Not here: op
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidro.core.errors import DataError, RunError
+from vidro.core.files import read_json, sha256_bytes, write_json_atomic
 
 if TYPE_CHECKING:
     from vidro.api.run import Run
@@ -96,3 +98,17 @@ def row_texts(run: Run, path: Path) -> Iterator[str]:
         return ("\n".join([*(m.text for m in row.prompt), row.chosen, row.rejected]) for row in pairs.rows)
     table = read_instructions(path, skip_empty=True)
     return ("\n".join(message.text for message in row.messages) for row in table.rows)
+
+
+def own_words(run: Run, cache: Path) -> dict[str, int]:
+    """How often the text of this run alone has each word; kept in `cache`. Raises DataError like `training_texts`."""
+    from vidro.config.load import to_dict
+    from vidro.infer.reading import count_words
+
+    sha256, kind = recorded_data(run)["sha256"], kind_of(run)
+    how = to_dict(run.settings.data) if kind == "base" else kind
+    key = json.dumps([sha256, how], sort_keys=True)
+    path = cache / "words" / f"{sha256_bytes(key.encode())[:32]}.json"
+    if not path.is_file():
+        write_json_atomic(path, count_words(run.training_texts(cache_dir=cache)))
+    return read_json(path, error=DataError)

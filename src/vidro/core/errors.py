@@ -75,6 +75,10 @@ class CheckpointError(RunError):
     """A checkpoint that is torn or altered."""
 
 
+class ExportError(VidroError):
+    """What was written for others does not compute what the run computes."""
+
+
 class TrainingError(VidroError):
     """Training cannot go on."""
 

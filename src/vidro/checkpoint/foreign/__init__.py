@@ -1,0 +1,1 @@
+"""Models made elsewhere, in every form that is read. Read next: `model`."""
