@@ -33,10 +33,11 @@ from vidro.model.count import count
 from vidro.model.device import autocast, choose_device, choose_precision
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
-from vidro.train.assemble import FORMAT_VERSION, made_of, make_ready, speed_facts
+from vidro.train.assemble import make_ready, speed_facts
 from vidro.train.conclude import STATUS
 from vidro.train.continuing import checkpoint_to_continue
 from vidro.train.defaults import optimizer_settings
+from vidro.train.facts import FORMAT_VERSION, made_of
 from vidro.train.keeper import RunKeeper
 from vidro.train.log import run_log
 from vidro.train.looks import (

@@ -42,10 +42,11 @@ from vidro.model.device import choose_device, choose_precision
 from vidro.model.init import initialise
 from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
-from vidro.train.assemble import RunFacts, announce, assemble
+from vidro.train.assemble import RunFacts, assemble
 from vidro.train.conclude import conclude
 from vidro.train.continuing import check_unchanged, checkpoint_to_continue, prolong
 from vidro.train.defaults import Plan, TextFacts, make_plan, resolved, trains_bpe
+from vidro.train.facts import announce
 from vidro.train.log import run_log
 from vidro.train.machine import settled
 from vidro.train.parent import inherited, measure, parents_text
