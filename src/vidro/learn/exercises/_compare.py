@@ -24,10 +24,13 @@ def same(
     >>> same([1.0, 3.0], torch.tensor([1.0, 2.0]), what="the shares")
     Traceback (most recent call last):
     vidro.learn.exercise.Wrong: the shares are not right: number 2 (found 3.0, expected 2.0)
+    >>> same(3.0, torch.tensor(2.0), what="the loss")
+    Traceback (most recent call last):
+    vidro.learn.exercise.Wrong: the loss is not right (found 3.0, expected 2.0)
     """
     found = as_tensor(answer).to(right)
     if found.shape != right.shape:
-        raise Wrong(f"{what} have another shape", found=list(found.shape), expected=list(right.shape))
+        raise Wrong(f"{what}: another shape is expected", found=list(found.shape), expected=list(right.shape))
     if found.isnan().any():
         raise Wrong(f"among {what} are some that are no numbers (nan)")
     if torch.allclose(found, right, atol=CLOSE, rtol=1e-3):
@@ -36,9 +39,10 @@ def same(
         if numbers.shape == found.shape and torch.allclose(found, numbers, atol=CLOSE, rtol=1e-3):
             raise Wrong(mistake)
     place = int((found - right).abs().flatten().argmax())
-    index = [axis.item() + 1 for axis in torch.unravel_index(torch.tensor(place), right.shape)]
+    index = [str(axis.item() + 1) for axis in torch.unravel_index(torch.tensor(place), right.shape)]
+    verdict = "is not right" if right.numel() == 1 else f"are not right: number {', '.join(index)}"
     raise Wrong(
-        f"{what} are not right: number {', '.join(str(axis) for axis in index)}",
+        f"{what} {verdict}",
         found=round(found.flatten()[place].item(), 3),
         expected=round(right.flatten()[place].item(), 3),
     )
