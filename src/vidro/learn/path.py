@@ -114,6 +114,8 @@ CHAPTERS: tuple[Chapter, ...] = (
                    "", ("learn.bigram",), ("cross-entropy",)),
             Lesson("training", "The training loop", "Predict, measure, take the gradient, take a step.",
                    "5.2", ("learn.training", "train.step", "train.loop"), ("bigram", "block")),
+            Lesson("saving", "Saving, and going on", "Weights alone are not enough to go on exactly.",
+                   "5.4", ("learn.saving", "checkpoint.training_state"), ("training",)),
             Lesson("sampling", "Temperature and top-k", "How to choose when several tokens are possible.",
                    "5.3", ("learn.sampling", "model.sampling"), ("training",)),
         ),

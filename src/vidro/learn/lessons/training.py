@@ -166,5 +166,5 @@ curves(lines, x="steps", y="validation loss", title="What helps against overfitt
 #
 # ## Next
 #
-# The model gives a probability to every next word. Which one shall it say? Always the most probable, and it repeats
-# itself. `vidro learn sampling` throws dice.
+# Real trainings take hours, and something always comes between. `vidro learn saving` stops in the middle and goes on as
+# if nothing had happened.
