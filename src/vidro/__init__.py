@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vidro.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from vidro.api import Run, finetune, load, plan, pretrain
+    from vidro.api import Run, finetune, import_model, load, plan, pretrain
     from vidro.config.schema import ModelConfig, PretrainOptions, SamplingOptions
     from vidro.core.errors import VidroError
     from vidro.model.transformer import Transformer
@@ -33,6 +33,7 @@ __all__ = [
     "VidroError",
     "__version__",
     "finetune",
+    "import_model",
     "load",
     "plan",
     "pretrain",
@@ -41,6 +42,7 @@ __all__ = [
 _HOME = {
     "Run": "vidro.api",
     "finetune": "vidro.api",
+    "import_model": "vidro.api",
     "load": "vidro.api",
     "plan": "vidro.api",
     "pretrain": "vidro.api",

@@ -96,7 +96,7 @@ def test_what_others_misread_is_said_in_every_way(config: ModelConfig, tokenizer
 
 def test_a_pad_that_is_the_end_is_not_written(tmp_path: Path, tokenizer: Tokenizer) -> None:
     class Same:
-        vocab_size, eot_id, pad_id = 320, 5, 5
+        vocab_size, start_id, eot_id, pad_id = 320, 5, 5, 5
 
         def save(self, directory: Path) -> None: ...
 

@@ -11,8 +11,9 @@ calls this package, never the other way. torch is imported by the first call tha
 from __future__ import annotations
 
 from vidro.api.finetune import finetune
+from vidro.api.importing import import_model
 from vidro.api.planning import plan
 from vidro.api.pretrain import pretrain
 from vidro.api.run import Run, load
 
-__all__ = ["Run", "finetune", "load", "plan", "pretrain"]
+__all__ = ["Run", "finetune", "import_model", "load", "plan", "pretrain"]

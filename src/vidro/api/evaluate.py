@@ -19,6 +19,7 @@ from vidro.core.errors import DataError, UsageError
 if TYPE_CHECKING:
     from vidro.api.run import Run
     from vidro.data.instructions import InstructionRow, InstructionTable
+    from vidro.evals.accuracy import ClassScores
     from vidro.evals.answer_loss import AnswerLoss
     from vidro.evals.answer_yardsticks import AnswerYardstick
     from vidro.evals.answering import Progress
@@ -294,6 +295,21 @@ def folder_of(run: Run, data: str | Path, out: str | None, *, alone: bool) -> Pa
     return Path(out) if alone else Path(out) / Path(run.reference).name
 
 
+def evaluate_labels(run: Run, data: Path, **how: Any) -> ClassScores:
+    """How many labelled texts of a table get their own class. Keywords: those of `read_labelled`. Raises DataError."""
+    from vidro.data.labelled import read_labelled
+    from vidro.evals.accuracy import class_scores
+
+    labels = run.classifier.labels
+    table = read_labelled(data, **how, known=labels)
+    for message in table.notes:
+        run.say(message)
+    found = list(run.predict_many(row.text for row in table.rows))
+    if n_cut := sum(one.n_cut > 0 for one in found):
+        run.say(f"{n_cut:,} texts are longer than the model reads and were cut.")
+    return class_scores([row.label for row in table.rows], [one.label for one in found], labels)
+
+
 def weights_sha256(run: Run) -> str:
     """The checksum of the weights that answer: the record's, or that of a checkpoint's file."""
     from vidro.core.files import sha256_file
@@ -308,9 +324,10 @@ def weights_sha256(run: Run) -> str:
 def facts_of(run: Run, sha256: str) -> dict[str, str]:
     """What the run is, in words, for a report."""
     from vidro.api.words import human_count
+    from vidro.model.count import count
 
     record, config = run.opened.record, run.model.config
-    parameters = human_count(sum(parameter.numel() for parameter in run.model.parameters()))
+    parameters = human_count(count(config).n_parameters)
     return {
         "kind": str(record.get("kind", "unknown")),
         "model": f"{config.family}, {parameters} parameters, context of {config.context_length:,} tokens",

@@ -67,4 +67,7 @@ def export(run: Run, out: str | Path, *, say: Callable[[str], None] = print, **k
         name = sorted(unknown)[0]
         raise UsageError(f"there is no setting {name!r}", hint=did_you_mean(name, ExportOptions.__dataclass_fields__))
     options = ExportOptions(**keywords)
+    for name, owner in (("quantize", "gguf"), ("push", "hf")):
+        if getattr(options, name) is not None and options.format != owner:
+            raise UsageError(f"{name} belongs to the format {owner}", hint=f"Leave it out, or say the format {owner}.")
     return import_module(FORMATS[options.format]).export(run, Path(out), options, say)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vidro.api.evaluate import AnswerOptions, TaskOptions
 from vidro.api.export import ExportOptions
 from vidro.api.memorisation import SEED, MemorisationOptions
+from vidro.api.quantized import check_quantize, open_int8
 from vidro.api.settings import sampling_options, signature
 from vidro.config.schema import SamplingOptions, Settings
 from vidro.core.errors import UsageError
@@ -47,22 +48,26 @@ def to_stderr(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def load(name: str | Path = "last", *, runs_dir: str | Path = "runs", device: str = "auto") -> Run:
+def load(
+    name: str | Path = "last", *, runs_dir: str | Path = "runs", device: str = "auto", quantize: str | None = None,
+    cache_dir: Path | None = None,
+) -> Run:  # fmt: skip
     """The run called `name`: a path, a name under `runs_dir`, ``last``, ``NAME@best`` or ``NAME@500`` (a step).
 
-    Raises RunError with the nearest known name.
+    `quantize` "int8" and `cache_dir`: see `Run`. Raises RunError with the nearest known name.
     """
     from vidro.checkpoint.run import resolve_run
 
     ref = resolve_run(name, runs_dir=Path(runs_dir))
-    return Run(ref.path, at=ref.at, device=device)
+    return Run(ref.path, at=ref.at, device=device, quantize=quantize, cache_dir=cache_dir)
 
 
 class Run:
     """A run directory and the model in it.
 
-    `at` chooses the model: None or "best" (lowest validation loss), or a step that has a checkpoint. `say` receives
-    remarks, such as "using the checkpoint of step 500 instead".
+    `at` chooses the model: None or "best" (lowest validation loss), or a step that has a checkpoint. `quantize` "int8"
+    gives its matrices eight bits (on the CPU, faster; never written); what that costs is said, measured once and kept
+    in `cache_dir` (None: the user's). `say` receives remarks, such as "using the checkpoint of step 500 instead".
     """
 
     def __init__(
@@ -71,8 +76,12 @@ class Run:
         *,
         at: str | None = None,
         device: str = "auto",
+        quantize: str | None = None,
+        cache_dir: Path | None = None,
         say: Callable[[str], None] = to_stderr,
     ) -> None:
+        check_quantize(quantize, device)
+        self.quantize, self.cache_dir = quantize, cache_dir
         self.path = Path(path)
         self.at = at
         self.device = device
@@ -232,24 +241,18 @@ class Run:
 
         The table may lack some of the run's classes, and may not have others.
         """
-        from vidro.data.labelled import read_labelled
-        from vidro.evals.accuracy import class_scores
+        from vidro.api.evaluate import evaluate_labels
 
-        labels = self.classifier.labels
         columns = {"text_column": text_column, "label_column": label_column, "encoding": encoding}
-        table = read_labelled(Path(data), **columns, skip_empty=skip_empty, known=labels)
-        for message in table.notes:
-            self.say(message)
-        found = list(self.predict_many(row.text for row in table.rows))
-        if n_cut := sum(one.n_cut > 0 for one in found):
-            self.say(f"{n_cut:,} texts are longer than the model reads and were cut.")
-        return class_scores([row.label for row in table.rows], [one.label for one in found], labels)
+        return evaluate_labels(self, Path(data), skip_empty=skip_empty, **columns)
 
     # -- the model -----------------------------------------------------------------------------------------------
 
     @functools.cached_property
     def model(self) -> Transformer:
-        """The model, in evaluation mode on the run's device."""
+        """The model, in evaluation mode on the run's device; with `quantize` its int8 form (says what that costs)."""
+        if self.quantize is not None:
+            return open_int8(self)
         from vidro.checkpoint.run import load_model
         from vidro.model.device import choose_device
 

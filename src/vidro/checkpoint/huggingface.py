@@ -9,16 +9,16 @@ tie flag always, never a pad id that equals the end id. Not here: names of tenso
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vidro.checkpoint.names import from_foreign, to_foreign
+from vidro.checkpoint.names import from_foreign, from_foreign_lazily, to_foreign
 from vidro.checkpoint.tensors import save_tensors
+from vidro.checkpoint.weights import INDEX, WEIGHTS, open_weights
 from vidro.config.load import build
 from vidro.config.schema import ModelConfig, RopeScaling
 from vidro.core.errors import CheckpointError, ModelError, UsageError
@@ -29,9 +29,12 @@ from vidro.model.transformer import Transformer
 if TYPE_CHECKING:
     from vidro.text.tokenizer import Tokenizer
 
-CONFIG, WEIGHTS, INDEX, GENERATION = (
-    "config.json", "model.safetensors", "model.safetensors.index.json", "generation_config.json",
-)  # fmt: skip
+__all__ = ["CONFIG", "GENERATION", "INDEX", "WEIGHTS", "read_model", "write_model"]
+
+CONFIG, GENERATION = "config.json", "generation_config.json"
+MOST_ROTARY = 2**26
+"""Numbers in a table of rotary positions (context x head width): 256 MB. A damaged file may ask for any."""
+
 ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 CLASSIFIERS = {
     "gpt2": "GPT2ForSequenceClassification",
@@ -43,7 +46,7 @@ CLASSIFIERS = {
 def to_hf_config(
     config: ModelConfig, tokenizer: Tokenizer | None = None, dtype: torch.dtype = torch.float32
 ) -> dict[str, Any]:
-    """``config.json``. Text starts and ends at the tokenizer's `eot_id`."""
+    """``config.json``. Text starts and ends at the tokenizer's `start_id` and `eot_id`."""
     number = str(dtype).removeprefix("torch.")
     common = {
         "model_type": config.family,
@@ -118,7 +121,7 @@ def _special_ids(tokenizer: Tokenizer | None) -> dict[str, Any]:
     """A pad id that equals the end id would make others ignore, or stop at, every end: it is left out."""
     eot = None if tokenizer is None else tokenizer.eot_id
     pad = None if tokenizer is None or tokenizer.pad_id == eot else tokenizer.pad_id
-    return {"bos_token_id": eot, "eos_token_id": eot, "pad_token_id": pad}
+    return {"bos_token_id": None if tokenizer is None else tokenizer.start_id, "eos_token_id": eot, "pad_token_id": pad}
 
 
 def from_hf_config(values: Any, *, where: object = CONFIG) -> ModelConfig:
@@ -130,22 +133,31 @@ def from_hf_config(values: Any, *, where: object = CONFIG) -> ModelConfig:
         raise CheckpointError("this is not a JSON object", where=where)
     family = values.get("model_type")
     known = ", ".join(ARCHITECTURES)
-    if family not in ARCHITECTURES:
+    if not isinstance(family, str) or family not in ARCHITECTURES:
         raise ModelError(f"the architecture {family!r} is not supported", where=where, hint=f"Supported: {known}.")
+    try:
+        config = _from_values(values, family, where)
+    except KeyError as problem:
+        raise CheckpointError(f"{problem.args[0]} is missing", where=where) from None
+    except (UsageError, TypeError, AttributeError, ValueError, ArithmeticError) as problem:
+        raise CheckpointError(f"these sizes do not make a model ({problem})", where=where) from None
+    if config.family != "gpt2" and config.context_length * config.d_head > MOST_ROTARY:
+        what = f"a context of {config.context_length:,} tokens is more than is supported"
+        raise ModelError(what, where=where, hint="Set max_position_embeddings to fewer.")
+    return config
+
+
+def _from_values(values: Mapping[str, Any], family: str, where: object) -> ModelConfig:
     architectures = values.get("architectures") or ()
     for architecture in architectures:
         if architecture not in (ARCHITECTURES[family], CLASSIFIERS[family], "GPT2Model"):
-            raise ModelError(f"{architecture} is not a language model", where=where, hint=f"Supported: {known}.")
-    try:
-        labels = _labels(values) if CLASSIFIERS[family] in architectures else ()
-        fields = _from_gpt2(values, where) if family == "gpt2" else _from_llama(values, where)
-        if labels:  # the head is one of its own, whatever the file says of the language model's
-            fields |= {"labels": labels, "tie_embeddings": False}
-        return build(ModelConfig, {"family": family, "vocab_size": values["vocab_size"], **fields})
-    except KeyError as problem:
-        raise CheckpointError(f"{problem.args[0]} is missing", where=where) from None
-    except (UsageError, TypeError, ValueError, ArithmeticError) as problem:
-        raise CheckpointError(f"these sizes do not make a model ({problem})", where=where) from None
+            hint = f"Supported: {', '.join(ARCHITECTURES)}."
+            raise ModelError(f"{architecture} is not a language model", where=where, hint=hint)
+    labels = _labels(values) if CLASSIFIERS[family] in architectures else ()
+    fields = _from_gpt2(values, where) if family == "gpt2" else _from_llama(values, where)
+    if labels:  # the head is one of its own, whatever the file says of the language model's
+        fields |= {"labels": labels, "tie_embeddings": False}
+    return build(ModelConfig, {"family": family, "vocab_size": values["vocab_size"], **fields})
 
 
 def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -239,12 +251,18 @@ def from_hf_tensors(tensors: Mapping[str, Tensor], config: ModelConfig, *, where
 
 
 def write_model(
-    directory: Path, model: Transformer, tokenizer: Tokenizer | None = None, dtype: torch.dtype | None = None
+    directory: Path,
+    model: Transformer,
+    tokenizer: Tokenizer | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    piece_bytes: int | None = None,
 ) -> None:
     """Write the complete model directory; each file is replaced in one step.
 
-    `dtype` converts the weights on their way out (None: as they are). Raises ModelError when the tokenizer has more
-    tokens than the model, StorageError when the disk is full.
+    `dtype` converts the weights on their way out (None: as they are); weights of more than `piece_bytes` are cut into
+    several files. Raises ModelError when the tokenizer has more tokens than the model, StorageError when the disk is
+    full.
     """
     if tokenizer is not None:
         check_vocabulary(tokenizer, model.config)
@@ -255,15 +273,35 @@ def write_model(
         write_json_atomic(directory / GENERATION, ids)
     if tokenizer is not None:
         tokenizer.save(directory)
-    write_weights(directory, model, dtype)
+    write_weights(directory, model, dtype, piece_bytes=piece_bytes)
 
 
-def write_weights(directory: Path, model: Transformer, dtype: torch.dtype | None = None) -> None:
-    """Replace ``model.safetensors`` in one step; thin matrices (LoRA) are merged into their big ones."""
+def write_weights(
+    directory: Path, model: Transformer, dtype: torch.dtype | None = None, *, piece_bytes: int | None = None
+) -> None:
+    """Replace ``model.safetensors`` in one step; thin matrices (LoRA) are merged into their big ones.
+
+    Where the weights are larger than `piece_bytes`: ``model-00001-of-00002.safetensors`` … and their index, into a
+    directory that has no weights yet.
+    """
     tensors = to_hf_tensors(merged_state(model), model.config)
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
-    with atomic_path(directory / WEIGHTS) as temporary:
-        save_tensors(stored, temporary, metadata={"format": "pt"})
+    files, index = {WEIGHTS: list(stored)}, None
+    if piece_bytes is not None and sum(tensor.nbytes for tensor in stored.values()) > piece_bytes:
+        files, index = _pieces(stored, piece_bytes)
+    for file, names in files.items():
+        with atomic_path(directory / file) as temporary:
+            save_tensors({name: stored[name] for name in names}, temporary, metadata={"format": "pt"})
+    if index is not None:
+        write_json_atomic(directory / INDEX, index)
+
+
+def _pieces(stored: dict[str, Tensor], piece_bytes: int) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Which tensors go into which file, and the index that says so."""
+    from huggingface_hub import split_torch_state_dict_into_shards  # here: it takes a moment to import
+
+    split = split_torch_state_dict_into_shards(stored, max_shard_size=piece_bytes)
+    return split.filename_to_tensors, {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
 
 
 def read_model(
@@ -275,46 +313,63 @@ def read_model(
     models that are not supported.
     """
     config = from_hf_config(read_json(directory / CONFIG, error=CheckpointError), where=directory / CONFIG)
-    tensors = _read_tensors(directory)
-    state = from_hf_tensors(tensors, config, where=directory)
-    with torch.device("meta"):  # no memory, no random numbers: the tensors read become the weights
-        model = Transformer(config)
-    own: dict[str, Tensor] = {}
-    for name, expected in model.state_dict().items():
-        tensor = state[name]
-        if tensor.shape != expected.shape:
-            sizes = f"{list(tensor.shape)}, and config.json asks for {list(expected.shape)}"
-            raise CheckpointError(f"the tensor {name} has the shape {sizes}", where=directory)
-        if not tensor.is_floating_point():
-            raise CheckpointError(f"the tensor {name} holds {tensor.dtype}, not floats", where=directory)
-        # A copy: memory of our own is aligned, and the file can be replaced (on Windows too) while we compute.
-        own[name] = tensor.to(device, dtype, copy=True).contiguous()
-    model.load_state_dict(own, assign=True)
-    if config.tie_embeddings:
-        model.head.weight = model.token_embedding.weight
+    state = from_foreign_lazily(open_weights(directory), config, where=directory)
+    model = model_of(config, state, device, dtype, where=directory)
     return model.to(device)  # the rotary tables
 
 
-def _read_tensors(directory: Path) -> dict[str, Tensor]:
-    """All tensors of ``model.safetensors``, or of the pieces that its index names."""
-    if (directory / WEIGHTS).exists() or not (directory / INDEX).exists():
-        return _read_file(directory / WEIGHTS)
-    pieces = read_json(directory / INDEX, error=CheckpointError).get("weight_map", {})
-    tensors: dict[str, Tensor] = {}
-    for file in sorted(set(pieces.values())):
-        tensors.update(_read_file(directory / Path(file).name))
-    return tensors
+def model_of(
+    config: ModelConfig,
+    state: Mapping[str, Tensor],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = torch.float32,
+    *,
+    where: object = None,
+) -> Transformer:
+    """A model with these weights, taken one after the other: in memory are the model and one tensor.
+
+    Raises CheckpointError where one does not fit.
+    """
+    model = bare_model(config, where)
+    own: dict[str, Tensor] = {}
+    for name, expected in model.state_dict().items():
+        if name == "head.weight" and config.tie_embeddings:
+            continue
+        tensor = state[name]
+        check_tensor(name, tensor, expected.shape, where)
+        own[name] = _alone(tensor.to(device, dtype))
+        del tensor
+    if config.tie_embeddings:
+        own["head.weight"] = own["token_embedding.weight"]
+    model.load_state_dict(own, assign=True)
+    if config.tie_embeddings:
+        model.head.weight = model.token_embedding.weight
+    return model
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError("there is no such file", where=path, hint="A model directory needs its weights.")
+def bare_model(config: ModelConfig, where: object = None) -> Transformer:
+    """The model without weights: no memory, no random numbers. Raises CheckpointError for sizes past all bounds."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iteration of its own)
-    except (SafetensorError, OSError) as problem:
-        hint = "The file is cut short or altered."
-        raise CheckpointError(f"the weights cannot be read ({problem})", where=path, hint=hint) from None
+        with torch.device("meta"):
+            return Transformer(config)
+    except (RuntimeError, OverflowError) as problem:
+        first = str(problem).splitlines()[0][:120]
+        raise CheckpointError(f"these sizes do not make a model ({first})", where=where) from None
+
+
+def check_tensor(name: str, tensor: Tensor, shape: Sequence[int], where: object) -> None:
+    """Raise CheckpointError where a tensor has another shape than its model asks for, or holds no floats."""
+    if list(tensor.shape) != list(shape):
+        sizes = f"{list(tensor.shape)}, and config.json asks for {list(shape)}"
+        raise CheckpointError(f"the tensor {name} has the shape {sizes}", where=where)
+    if not tensor.is_floating_point():
+        raise CheckpointError(f"the tensor {name} holds {tensor.dtype}, not floats", where=where)
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor in memory of its own: a part of a larger one would keep all of it."""
+    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return tensor if whole and tensor.is_contiguous() else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig) -> None:

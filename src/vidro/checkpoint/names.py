@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from vidro.checkpoint.weights import Lazy
 from vidro.config.schema import ModelConfig
 from vidro.core.errors import CheckpointError
 
@@ -110,15 +112,21 @@ def cells(config: ModelConfig, form: str = "hf") -> Iterator[tuple[str, Cell]]:
 
 def to_foreign(state: Mapping[str, Tensor], config: ModelConfig, form: str = "hf") -> dict[str, Tensor]:
     """Our tensors under foreign names, lying as they lie there (views where possible)."""
-    parts: dict[str, list[Tensor]] = {}
-    turned: set[str] = set()
+    return dict(to_foreign_lazily(_lazy(state), config, form))
+
+
+def to_foreign_lazily(state: Lazy, config: ModelConfig, form: str = "hf") -> Lazy:
+    """The same, each made when it is asked for."""
+    parts: dict[str, list[tuple[str, Cell]]] = {}
     for ours, cell in cells(config, form):
-        tensor = in_pairs(state[ours], config.d_head) if cell.paired else state[ours]
-        parts.setdefault(cell.name, []).append(tensor)
-        if cell.transposed:
-            turned.add(cell.name)
-    whole = {name: pieces[0] if len(pieces) == 1 else torch.cat(pieces) for name, pieces in parts.items()}
-    return {name: tensor.mT if name in turned else tensor for name, tensor in whole.items()}
+        parts.setdefault(cell.name, []).append((ours, cell))
+
+    def make(pieces: list[tuple[str, Cell]]) -> Tensor:
+        tensors = [in_pairs(state[ours], config.d_head) if cell.paired else state[ours] for ours, cell in pieces]
+        whole = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        return whole.mT if pieces[0][1].transposed else whole
+
+    return Lazy({name: partial(make, pieces) for name, pieces in parts.items()})
 
 
 def from_foreign(
@@ -129,21 +137,42 @@ def from_foreign(
     GPT-2 files without the ``transformer.`` in front are read too. Raises CheckpointError for tensors that are
     missing or unknown; shapes are the reader's affair.
     """
+    found = from_foreign_lazily(_lazy(tensors), config, form, where=where)
+    state = {name: found[name] for name in found if name != "head.weight" or not config.tie_embeddings}
+    return state | ({"head.weight": state["token_embedding.weight"]} if config.tie_embeddings else {})
+
+
+def from_foreign_lazily(tensors: Lazy, config: ModelConfig, form: str = "hf", *, where: object = None) -> Lazy:
+    """The same, each made when it is asked for (only names are checked before); a fused matrix is read once."""
+    if config.n_layers > len(tensors):
+        what = f"the settings ask for {config.n_layers:,} blocks, and there are {len(tensors)} tensors"
+        raise CheckpointError(what, where=where, hint="Does config.json match?")
     table = list(cells(config, form))
     found = _known(tensors, {cell.name for _, cell in table}, config, form, where)
-    state: dict[str, Tensor] = {}
-    for ours, cell in table:
-        tensor = found[cell.name]
+    kept: dict[str, Tensor] = {}  # the fused matrix that was read last
+
+    def whole(cell: Cell) -> Tensor:
+        if cell.pieces == 1:
+            return tensors[found[cell.name]]
+        if cell.name not in kept:
+            kept.clear()
+            kept[cell.name] = tensors[found[cell.name]]
+        return kept.pop(cell.name) if cell.piece == cell.pieces - 1 else kept[cell.name]
+
+    def make(cell: Cell) -> Tensor:
+        tensor = whole(cell)
         tensor = tensor.mT if cell.transposed and tensor.dim() == 2 else tensor
         if tensor.dim() == 0 or tensor.shape[0] % cell.pieces:
             raise CheckpointError(f"the tensor {cell.name} cannot be cut into {cell.pieces}", where=where)
         piece = tensor.chunk(cell.pieces)[cell.piece]
         if cell.paired and piece.shape[0] % config.d_head:
             raise CheckpointError(f"the tensor {cell.name} cannot be cut into heads of {config.d_head}", where=where)
-        state[ours] = in_halves(piece, config.d_head) if cell.paired else piece
+        return in_halves(piece, config.d_head) if cell.paired else piece
+
+    makers = {ours: partial(make, cell) for ours, cell in table}
     if config.tie_embeddings:
-        state["head.weight"] = state["token_embedding.weight"]
-    return state
+        makers["head.weight"] = makers["token_embedding.weight"]
+    return Lazy(makers)
 
 
 def in_pairs(rows: Tensor, d_head: int) -> Tensor:
@@ -156,17 +185,22 @@ def in_halves(rows: Tensor, d_head: int) -> Tensor:
     return rows.unflatten(0, (-1, d_head // 2, 2)).transpose(1, 2).flatten(0, 2)
 
 
-def _known(
-    tensors: Mapping[str, Tensor], wanted: set[str], config: ModelConfig, form: str, where: object
-) -> dict[str, Tensor]:
-    """The tensors under the table's names, with nothing missing and nothing left over."""
-    found = {name: tensor for name, tensor in tensors.items() if not name.endswith(NOT_WEIGHTS)}
+def _lazy(tensors: Mapping[str, Tensor]) -> Lazy:
+    """Any mapping, as one that nobody reads to find out what is in it."""
+    return (
+        tensors if isinstance(tensors, Lazy) else Lazy({name: partial(tensors.__getitem__, name) for name in tensors})
+    )
+
+
+def _known(tensors: Lazy, wanted: set[str], config: ModelConfig, form: str, where: object) -> dict[str, str]:
+    """For each of the table's names the one in `tensors`, with nothing missing and nothing left over."""
+    found = {name: name for name in tensors if not name.endswith(NOT_WEIGHTS)}
     if form == "hf" and config.family == "gpt2" and "wte.weight" in found:
         heads = ("lm_head.", "score.")
-        found = {n if n.startswith(heads) else f"transformer.{n}": tensor for n, tensor in found.items()}
+        found = {name if name.startswith(heads) else f"transformer.{name}": name for name in found}
     embedding, head = (TABLE[row][COLUMNS[form][config.family]] for row in (0, -1))
     tied_twice = config.tie_embeddings and head in found and embedding in found
-    if tied_twice and not torch.equal(found.pop(head), found[embedding]):
+    if tied_twice and not torch.equal(tensors[found.pop(head)], tensors[found[embedding]]):
         hint = "Set tie_word_embeddings to false in config.json if the head is meant."
         raise CheckpointError("the file has a head of its own, but config.json ties it", where=where, hint=hint)
     missing, extra = sorted(wanted - found.keys()), sorted(found.keys() - wanted)

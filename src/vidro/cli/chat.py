@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vidro.cli.apps import make_app
-from vidro.cli.options import Device, RunName, Threads, takes, value
+from vidro.cli.options import Device, Quantize, RunName, Threads, takes, value
 from vidro.cli.terminal import note
 from vidro.config.schema import SamplingOptions
 from vidro.core.errors import UsageError, VidroError
@@ -39,15 +39,17 @@ System = Annotated[str | None, value("Said before everything: how to answer.", "
 @takes(SamplingOptions)
 def chat(
     run: RunName, /, *, compare: Compare = None, system: System = None, device: Device = "auto",
-    threads: Threads = None, **sampling: Any,
+    quantize: Quantize = None, threads: Threads = None, **sampling: Any,
 ) -> int:  # fmt: skip
     """Open the run and talk. Lines may come from a pipe; then only the replies go to stdout."""
     from vidro.api.run import load
     from vidro.api.settings import sampling_options
     from vidro.cli.options import use_threads
+    from vidro.cli.places import cache_dir
 
     sampling_options(sampling)  # a wrong value is said before the model is looked for
-    opened = [load(name, device=device) for name in (run, compare) if name is not None]
+    how: dict[str, Any] = {"device": device, "quantize": quantize, "cache_dir": cache_dir()}
+    opened = [load(name, **how) for name in (run, compare) if name is not None]
     use_threads(threads)
     talk(opened, sampling, system=system)
     return 0

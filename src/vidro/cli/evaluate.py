@@ -6,17 +6,21 @@ lm-evaluation-harness (`tasks`), of copies (`memorisation`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from vidro.api.evaluate import AnswerOptions, TaskLimits
 from vidro.api.memorisation import MemorisationOptions
 from vidro.cli.apps import make_app
-from vidro.cli.options import Device, Encoding, Json, Runs, SkipBad, Threads, flag_name, takes, value
+from vidro.cli.options import Device, Encoding, Json, Quantize, Runs, SkipBad, Threads, flag_name, takes, value
 from vidro.config.load import leaves
 from vidro.config.schema import Settings, TableOptions, setting
 from vidro.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidro.api.run import Run
 
 app = make_app(
     "evaluate",
@@ -27,6 +31,7 @@ app = make_app(
         "vidro evaluate last --text other-book.txt",
         "vidro evaluate book-1 book-2 --text other-book.txt      side by side",
         "vidro evaluate last --text other-book.txt --stride 64   sliding windows",
+        "vidro evaluate last --text other-book.txt --quantize int8   before and after",
         "vidro evaluate spam-1 --labels new-messages.tsv         accuracy, precision, recall",
         "vidro evaluate tasks-1 --instructions tasks.json        answers and their scores",
         "vidro evaluate tasks-1 --instructions tasks.json --judge ollama:llama3",
@@ -79,6 +84,7 @@ BELONGS: dict[str, tuple[str, ...]] = {
     "stride": ("text",),
     "skip_bad": ("text",),
     "encoding": ("text", "labels"),
+    "quantize": ("text", "labels"),
     "text_column": ("labels",),
     "label_column": ("labels",),
     "skip_empty": ("labels", "instructions"),
@@ -101,6 +107,7 @@ def evaluate(
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
     device: Device = "auto",
+    quantize: Quantize = None,
     threads: Threads = None,
     json: Json = False,
     **said: Any,
@@ -111,9 +118,12 @@ def evaluate(
     from vidro.cli.options import at_least_one, use_threads
 
     at_least_one(runs)
-    task = the_task({"text": text, "stride": stride, "encoding": encoding, "skip_bad": skip_bad, **said})
+    own = {"text": text, "stride": stride, "encoding": encoding, "skip_bad": skip_bad, "quantize": quantize}
+    task = the_task({**own, **said})
     report = checked_report(said.pop("report", None))
     opened = [load(name, device=device) for name in runs]
+    if quantize is not None:
+        runs, opened = before_and_after(runs, opened, quantize)
     use_threads(threads)
     asked = said.pop(task, None)
     shown: dict[str, Any] = {"report": report, "json": json}
@@ -135,6 +145,19 @@ def evaluate(
 
     key_file, skip_empty = said.pop("judge_key_file", None), said.pop("skip_empty", False)
     return on_instructions(opened, asked, said, key_file=key_file, skip_empty=skip_empty, **shown)
+
+
+def before_and_after(runs: Sequence[str], opened: list[Run], quantize: str) -> tuple[tuple[str, ...], list[Run]]:
+    """Each run twice, as it is and quantised, and what the two are called. Raises UsageError, also for a GPU."""
+    from vidro.api.quantized import check_quantize, quantized_twin
+
+    names, both = [], []
+    for name, run in zip(runs, opened, strict=True):
+        check_quantize(quantize, run.device)
+        run.device = "cpu"  # both on the same
+        names += [name, f"{name} {quantize}"]
+        both += [run, quantized_twin(run)]
+    return tuple(names), both
 
 
 def the_task(said: dict[str, Any]) -> str:

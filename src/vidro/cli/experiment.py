@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vidro.learn.experiments.registry import Table as Measured
 
 RUNS_DIR = Path("runs")
+LONGEST_NUMBER = 24  # characters; a column with longer cells holds text
 TINY_WORLD = ("quickstart", "tinyworld")  # stems of what `quickstart` and `--data tinyworld` train on
 
 
@@ -106,8 +107,14 @@ def as_json(experiment: Experiment, run: Run | None, report: Report, figures: li
 
 
 def drawn(measured: Measured) -> Any:
-    """A table for Rich: the first column is a name, the others are numbers."""
-    grid = table(*measured.columns, right=measured.columns[1:])
-    for row in measured.rows:
-        grid.add_row(*("-" if cell is None else str(cell) for cell in row))
+    """A table for Rich: the first column is a name; the others are numbers, set to the right, or longer text."""
+    from rich.markup import escape
+
+    rows = [["-" if cell is None else str(cell) for cell in row] for row in measured.rows]
+    columns = enumerate(measured.columns[1:], start=1)
+    grid = table(*measured.columns, right=tuple(
+        name for place, name in columns if all(len(row[place]) <= LONGEST_NUMBER for row in rows)
+    ))  # fmt: skip
+    for row in rows:
+        grid.add_row(*map(escape, row))
     return grid

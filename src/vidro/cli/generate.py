@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from vidro.cli.apps import make_app
-from vidro.cli.options import Device, Json, RunName, Threads, switch, takes, value
+from vidro.cli.options import Device, Json, Quantize, RunName, Threads, switch, takes, value
 from vidro.config.schema import SamplingOptions
 from vidro.core.errors import UsageError
 
@@ -41,7 +41,7 @@ NOT_EXPLAINED = ("samples", "logprobs", "max_tokens", "stop", "on_full")
 
 @app.default
 @takes(SamplingOptions)
-def generate(
+def generate(  # noqa: PLR0913 — as many parameters as flags
     run: RunName,
     /,
     *prompts: Prompts,
@@ -50,6 +50,7 @@ def generate(
     logprobs: Logprobs = False,
     explain: Explain = False,
     device: Device = "auto",
+    quantize: Quantize = None,
     threads: Threads = None,
     json: Json = False,
     **sampling: Any,
@@ -58,13 +59,14 @@ def generate(
     from vidro.api.run import load
     from vidro.api.settings import sampling_options
     from vidro.cli.options import use_threads
+    from vidro.cli.places import cache_dir
 
     sampling_options(sampling)  # a wrong value is said before the model is looked for
     texts = all_prompts(prompts, prompts_file)
     if explain:
         said = {"samples": samples != 1, "logprobs": logprobs}
         check_explained(texts, [name for name, here in said.items() if here] + list(sampling))
-    model = load(run, device=device)
+    model = load(run, device=device, quantize=quantize, cache_dir=cache_dir())
     use_threads(threads)
     if explain:
         return explain_prompt(model, texts, sampling, json=json)
@@ -110,6 +112,7 @@ def write_live(run: Run, prompt: str, sampling: dict[str, Any]) -> int:
     options = sampling_options(sampling)
     if options.seed is None and not is_greedy(options):
         options = replace(options, seed=fresh_seed())
+    _ = run.session  # reading the weights is not writing
     pieces = iter(run.pieces(prompt, options))
     started, n_tokens = time.perf_counter(), 0
     first = [piece for piece in (next(pieces, None),) if piece is not None]  # mistakes come before anything is printed

@@ -24,6 +24,8 @@ class Entry:
 
     name: str
     help: str
+    module: str | None = None
+    """Where the module is not called like the command, which may be a word of the language."""
 
 
 PAGES: dict[str, tuple[Entry, ...]] = {
@@ -35,11 +37,13 @@ PAGES: dict[str, tuple[Entry, ...]] = {
     "Your model": (
         Entry("plan", "What a text becomes in 1, 10, 60 minutes and a night on this machine."),
         Entry("pretrain", "Make a language model from a text, from scratch."),
+        Entry("import", "Make a run of a model from elsewhere: GPT-2, Llama, Qwen3, GGUF, your own .pth.", "import_"),
         Entry("generate", "Let a model continue a prompt."),
         Entry("chat", "Talk to a model, line by line."),
         Entry("finetune", "Teach a model a task: to tell classes of texts apart, or to answer."),
         Entry("predict", "Let a classifier say which class a text is."),
         Entry("evaluate", "Measure how well a model predicts a text, tells classes apart, or answers."),
+        Entry("export", "Write a model for Transformers, llama.cpp or Ollama, compared there."),
     ),
     "Learn": (
         Entry("learn", "Lessons with exercises, from words and numbers to a model of your own."),
@@ -79,7 +83,7 @@ def dispatch(arguments: list[str]) -> int:
         raise UsageError(f"the command comes first, before {name}", hint="See vidro --help.")
     if name not in COMMANDS:
         raise UsageError(f"there is no command {name!r}", hint=did_you_mean(name, COMMANDS))
-    app = importlib.import_module(f"vidro.cli.{name}").app
+    app = importlib.import_module(f"vidro.cli.{COMMANDS[name].module or name}").app
     from vidro.cli.apps import run_app
 
     return run_app(app, arguments[1:])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from vidro.cli.apps import make_app
-from vidro.cli.options import Device, Encoding, Json, RunName, Threads, switch, takes, use_threads, value
+from vidro.cli.options import Device, Encoding, Json, Quantize, RunName, Threads, switch, takes, use_threads, value
 from vidro.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ Explain = Annotated[bool, switch("Show how much each token spoke for the class (
 @takes()
 def predict(  # noqa: PLR0913 — as many parameters as flags
     run: RunName, text: Text = None, /, *, file: File = None, column: Column = None, encoding: Encoding = None,
-    explain: Explain = False, json: Json = False, device: Device = "auto", threads: Threads = None,
+    explain: Explain = False, json: Json = False, device: Device = "auto", quantize: Quantize = None,
+    threads: Threads = None,
 ) -> int:  # fmt: skip
     """A line a text: the class, its probability, the text. With --json one object a text."""
     import vidro
@@ -54,7 +55,7 @@ def predict(  # noqa: PLR0913 — as many parameters as flags
     if explain and not single:
         raise UsageError("--explain is for one text", hint="Give the text itself.")
     use_threads(threads)
-    opened = vidro.load(run, device=device)
+    opened = vidro.load(run, device=device, quantize=quantize)
     if text is not None and single:
         return one(opened, text, explain=explain, json=json)
     texts = stdin_texts(encoding) if file is None else file_texts(Path(file), column, encoding)

@@ -176,7 +176,7 @@ def summary(path: Path) -> dict[str, Any]:
         "path": str(path),
         "status": status(path, record),
         "kind": record.get("kind"),
-        "text": data.get("name"),
+        "text": data.get("name") or record.get("imported", {}).get("source"),
         "family": model.get("family"),
         "n_parameters": model.get("n_parameters"),
         "context_length": model.get("context_length"),
@@ -261,6 +261,8 @@ def read_line(record: dict[str, Any]) -> tuple[str, str]:
     """What the run learned from: a text, or rows."""
     from vidro.api.words import counted, human_bytes
 
+    if "imported" in record:
+        return "Imported", f"{record['imported']['source']}, {record['imported']['form']}"
     data = record["data"]
     if record.get("kind", "base") == "base":
         size = human_bytes(data["train_bytes"] + data["val_bytes"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -24,8 +24,17 @@ _AGAIN = "Run the same command again: it goes on where it stopped."
 _TIMEOUT_S = httpx.Timeout(60.0, connect=15.0)
 
 
-def download(url: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None) -> str:
+def download(
+    url: str,
+    path: Path,
+    *,
+    sha256: str | None = None,
+    progress: Progress | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> str:
     """Fetch `url` to `path` and return the SHA-256 of its bytes; `progress` is told (bytes so far, bytes in all).
+
+    `headers` are sent too; one that logs in goes to the first host only, never to where it redirects.
 
     Goes on from an earlier ``.part`` when the server can and the file there has not changed. Raises DataError (no
     network, refused, cut off, wrong checksum) and StorageError.
@@ -33,7 +42,7 @@ def download(url: str, path: Path, *, sha256: str | None = None, progress: Progr
     part = path.with_name(path.name + ".part")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with httpx.Client(follow_redirects=True, timeout=_TIMEOUT_S, headers=_HEADERS) as client:
+        with httpx.Client(follow_redirects=True, timeout=_TIMEOUT_S, headers={**(headers or {}), **_HEADERS}) as client:
             _fetch(client, url, part, progress)
         found = sha256_file(part)
         if sha256 is not None and found != sha256:

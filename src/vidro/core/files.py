@@ -69,7 +69,7 @@ def read_json(path: Path, *, error: type[VidroError]) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error("there is no such file", where=path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except (ValueError, RecursionError) as problem:  # not JSON, not UTF-8, a number or a nesting without end
         hint = "The file is cut short or altered."
         raise error(f"this is not valid JSON ({problem})", where=path, hint=hint) from None
 

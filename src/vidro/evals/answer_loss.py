@@ -76,7 +76,7 @@ def examples_loss(
 ) -> tuple[float, int]:
     """(sum of nats, counted tokens) of the examples, those of similar length together; `on_rows`: how many are done."""
     ordered = sorted(examples, key=lambda example: example.n_inputs)
-    device = model.head.weight.device
+    device = model.token_embedding.weight.device
     nats, n = 0.0, 0
     with at_rest(model):
         for first in range(0, len(ordered), ROWS_AT_ONCE):

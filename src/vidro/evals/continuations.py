@@ -183,7 +183,7 @@ def _read_off(
     at = [(place, start + i) for place, start, _, tokens in asked for i in range(len(tokens))]
     targets = torch.tensor([token for *_, tokens in asked for token in tokens], device=hidden.device)
     picked = hidden[[place for place, _ in at], [token for _, token in at]]
-    chunk = default_chunk(model.head.weight)
+    chunk = default_chunk(model.token_embedding.weight)
     nats, greedy = [], []
     for h, target in zip(picked.split(chunk), targets.split(chunk), strict=True):
         logprobs = log_probabilities(model.head(h))

@@ -71,7 +71,7 @@ class VidroLM(TemplateLM):
     @property
     def eot_token_id(self) -> int:
         """What stands before a text that has nothing before it."""
-        return self.session.tokenizer.eot_id
+        return self.session.tokenizer.start_id
 
     @property
     def max_length(self) -> int:

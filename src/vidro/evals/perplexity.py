@@ -101,7 +101,7 @@ def score_text(
     sum_nats, n_tokens = evaluate_tokens(
         model,
         documents,
-        eot_id=tokenizer.eot_id,
+        eot_id=tokenizer.start_id,
         context_length=context_length,
         batch=batch,
         stride=stride,
@@ -215,7 +215,7 @@ def sum_of_nats(
     model: Transformer, parts: Iterable[Batch], *, progress: Callable[[int], None] | None = None
 ) -> tuple[float, int]:
     """(nats, counted tokens) over all batches. Without `progress` the device is waited for only once, at the end."""
-    device = model.head.weight.device
+    device = model.token_embedding.weight.device
     sums: list[Tensor] = []
     done = 0
     with at_rest(model):

@@ -53,7 +53,7 @@ class Continuation:
         """See `Style`. Raises TokenizerError for a character that the vocabulary lacks."""
         ids = self.tokenizer.encode(words)
         if not before:
-            return [self.tokenizer.eot_id, *ids]
+            return [self.tokenizer.start_id, *ids]
         if not words or before[-1] == self.tokenizer.eot_id:
             return ids
         ended = self.tokenizer.decode(before[-1:]).endswith("\n")
@@ -214,7 +214,7 @@ class Chat:
     def _fitting(self, before: list[int], new: list[int]) -> tuple[list[int], str | None]:
         """The end of the conversation that the model can see, and what to say about the rest."""
         limit = self.session.context_length
-        mark = self.session.tokenizer.eot_id
+        mark = self.session.tokenizer.start_id
         if not before and len(new) == limit + 1 and new[0] == mark:
             new = new[1:]  # words of exactly the context go without the mark
         given = [*before, *new]

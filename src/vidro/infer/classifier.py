@@ -115,7 +115,7 @@ class ClassifierSession:
         """Scores of each class for each row, in order. Rows of similar length are computed together."""
         order = sorted(range(len(rows)), key=lambda number: len(rows[number].ids))
         scores = torch.empty(len(rows), len(self.labels))
-        device = self.model.head.weight.device
+        device = self.model.token_embedding.weight.device
         with at_rest(self.model):
             for group in self._groups(rows, order):
                 ids, last = self.reader.batch([rows[number] for number in group])

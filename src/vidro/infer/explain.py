@@ -189,7 +189,7 @@ class _Teller:
             config=model.config,
             ids=ids,
             pieces=[tokenizer.token_text(number) for number in ids],
-            marked=ids[0] == tokenizer.eot_id,
+            marked=ids[0] == tokenizer.start_id,
             token_vectors=vectors,
             position_vectors=added,
             input_norm=float(np.linalg.norm(vectors[-1] if added is None else vectors[-1] + added[-1])),

@@ -41,6 +41,8 @@ def taught_line(record: Mapping[str, Any]) -> str:
     >>> taught_line({"data": {"name": "tasks.json", "n_train": 3798}, "prompt_style": "chatml"})
     'Then it learned to answer from 3,798 rows of tasks.json (style chatml).'
     """
+    if "imported" in record:
+        return f"It was imported from {record['imported']['source']} (style {record['prompt_style']})."
     data = record["data"]
     return (
         f"Then it learned to answer from {data['n_train']:,} rows of {data['name']} (style {record['prompt_style']})."

@@ -135,7 +135,7 @@ class Session:
         """
         ids = self.tokenizer.encode(prompt)
         if len(ids) < self.context_length:
-            ids = [self.tokenizer.eot_id, *ids]
+            ids = [self.tokenizer.start_id, *ids]
         check_prompt(ids, self.context_length)
         return ids
 
@@ -221,7 +221,8 @@ class Writer:
         self.decoder, self.stops = StreamDecoder(tokenizer), StopStrings(options.stop)
         if not tokenizer.table.joins:
             for number in self.prompt_ids[-8:]:  # such tokenizers write a token differently at the head of a text
-                self.decoder.push(number)
+                if not tokenizer.is_special(number):  # the start mark is no text: behind it is the head
+                    self.decoder.push(number)
         self.started_s = self.seconds = 0.0
         self.text, self.finish_reason = "", ""
         self.ids: list[int] = []

@@ -54,9 +54,10 @@ def lm_loss(
     """
     hidden, targets = model.hidden(ids, pieces=pieces).flatten(0, 1), targets.flatten()
     head = model.head
-    if type(head).forward is not nn.Linear.forward or head.bias is not None:
+    plain = type(head).forward is nn.Linear.forward and head.bias is None
+    if not plain and torch.is_grad_enabled():
         return next_token_loss(head(hidden), targets)  # a wrapped head keeps its own arithmetic
-    chunk = default_chunk(head.weight) if chunk_tokens is None else chunk_tokens
+    chunk = default_chunk(model.token_embedding.weight) if chunk_tokens is None else chunk_tokens
     counted = targets != IGNORE
     count = counted.sum()
     if int(count) < len(targets):  # prompts and padding cost nothing at the head

@@ -85,16 +85,17 @@ class JinjaStyle:
         return join_plain([*pieces, *self._cut(whole[done:], mark, learned=False)])
 
     def _tokens(self, wanted: set[str], tokenizer: Tokenizer | None) -> dict[str, str]:
-        """Both are the end-of-text token, as in the tokenizer_config.json of every run (`Tokenizer.save`)."""
+        """What a text begins and ends with, as in the tokenizer_config.json of every run (`Tokenizer.save`)."""
         if not wanted:
             return {}
         if tokenizer is None:
             what = f"this template writes {' and '.join(sorted(wanted))}, which only a tokenizer knows"
             raise UsageError(what, where=self.name, hint="Name the run or tokenizer that it is for.")
-        name = next((name for name, number in tokenizer.special_ids.items() if number == tokenizer.eot_id), None)
-        if name is None:
+        names = {number: name for name, number in tokenizer.special_ids.items()}
+        if tokenizer.eot_id not in names:
             raise TokenizerError("the end-of-text token of this tokenizer is not a special token", where=self.name)
-        return dict.fromkeys(wanted, name)
+        both = {"bos_token": names[tokenizer.start_id], "eos_token": names[tokenizer.eot_id]}
+        return {name: both[name] for name in wanted}
 
     def _render(self, messages: Sequence[Message], mark: str, *, asks: bool) -> str:
         talk = [{"role": message.role, "content": self._marked(message.text, mark)} for message in messages]
@@ -138,6 +139,18 @@ class JinjaStyle:
             where=self.name,
             hint="Use a template that writes each turn once, behind the ones before.",
         )
+
+
+def render_prompt(source: str, messages: Sequence[Message], tokenizer: Tokenizer) -> str | None:
+    """What a template writes before an answer; None where it cannot be run. Nothing is asked of it but that."""
+    names = {number: name for name, number in tokenizer.special_ids.items()}
+    talk = [{"role": message.role, "content": message.text} for message in messages]
+    try:
+        tokens = {"bos_token": names.get(tokenizer.start_id, ""), "eos_token": names.get(tokenizer.eot_id, "")}
+        template = _environment().from_string(source)
+        return template.render(messages=talk, add_generation_prompt=True, tools=None, documents=None, **tokens)
+    except (*_FAULTS, TokenizerError):
+        return None
 
 
 def load_template(path: str, tokenizer: Tokenizer | None = None) -> JinjaStyle:

@@ -54,8 +54,10 @@ def read_settings(path: Path) -> dict[str, str]:
         return {}
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise TokenizerError(f"this is not valid JSON ({problem})", where=path) from None
+    if not isinstance(settings, dict):
+        raise TokenizerError("this is not a JSON object", where=path)
     tokens = {key: settings.get(f"{key}_token") for key in ("eos", "pad")}
     plain = {key: token.get("content") if isinstance(token, dict) else token for key, token in tokens.items()}
     return {key: token for key, token in plain.items() if isinstance(token, str)}

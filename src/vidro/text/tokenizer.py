@@ -64,6 +64,7 @@ class Tokenizer:
         self.special_ids: dict[str, int] = {token["content"]: token["id"] for token in added if token["special"]}
         self._eot_id = named_id(vocab, eot, _EOT_NAMES)
         self.pad_id: int | None = named_id(vocab, pad, _PAD_NAMES)
+        self._put_first = self._engine.encode("").ids[:1]
         self._table = token_table(self._spec, vocab)
         self._special_names = {number: name for name, number in self.special_ids.items()}
         self.kind: str = kind_of(self._spec, self.special_ids, self.vocab_size)
@@ -79,7 +80,7 @@ class Tokenizer:
         """
         try:
             spec = json.loads(text)
-        except json.JSONDecodeError as problem:
+        except (ValueError, RecursionError) as problem:
             hint = "The file is cut short or altered."
             raise TokenizerError(f"this is not valid JSON ({problem})", hint=hint) from None
         if not isinstance(spec, dict) or not isinstance(spec.get("model"), dict):
@@ -111,7 +112,7 @@ class Tokenizer:
         names = {number: name for name, number in self._engine.get_vocab(with_added_tokens=True).items()}
         settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         if self._eot_id is not None:
-            settings |= {"bos_token": names[self._eot_id], "eos_token": names[self._eot_id]}
+            settings |= {"bos_token": names[self.start_id], "eos_token": names[self._eot_id]}
         if self.pad_id is not None:
             settings["pad_token"] = names[self.pad_id]
         if UNK in self.special_ids:
@@ -139,6 +140,15 @@ class Tokenizer:
             hint = 'Say which token it is as "eos_token" in tokenizer_config.json.'
             raise TokenizerError("this tokenizer has no end-of-text token", hint=hint)
         return self._eot_id
+
+    @property
+    def start_id(self) -> int:
+        """What stands before a text that has nothing before it: the end mark of "the document before".
+
+        Some models were trained with a token of its own there, and their tokenizer.json says so (Llama 3's
+        `<|begin_of_text|>`). `encode` adds neither; who feeds a model does.
+        """
+        return self._put_first[0] if self._put_first and self.is_special(self._put_first[0]) else self.eot_id
 
     def __getstate__(self) -> dict[str, Any]:
         return {"spec": self._spec, "eot": self._named[0], "pad": self._named[1], "notes": self.notes}

@@ -17,6 +17,7 @@ from vidro.core.shapes import Int
 from vidro.data.tinyworld import stories
 from vidro.evals.perplexity import score_text
 from vidro.learn.experiments.cloze import questions
+from vidro.learn.experiments.control import control_table, count_table
 from vidro.learn.experiments.edits import Result, Site, choose_edits, mean_and_spread, try_edits
 from vidro.learn.experiments.patching import Part, part_name, sublayers
 from vidro.learn.experiments.rank_one import Effort, second_moment
@@ -28,7 +29,7 @@ from vidro.model.transformer import Transformer
 from vidro.text.tokenizer import Tokenizer
 
 SPAN_COLUMNS = ("at the name", "at the answer", "everywhere")
-HELD_OUT_SEED = 2  # the corpus is told with seed 1
+CORPUS_SEED, HELD_OUT_SEED = 1, 2  # of the stories
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class FactSettings:
     """Of stories, from which means and C are taken."""
 
     held_out_bytes: int = 10_000
+    corpus_bytes: int = 5_000_000
+    """Of the stories that the model learned from, in which facts are counted."""
+
     effort: Effort = field(default_factory=Effort)
 
 
@@ -57,7 +61,8 @@ def study(model: Transformer, tokenizer: Tokenizer, settings: FactSettings, say:
     windows = story_windows(tokenizer, settings.key_bytes, model.config.context_length)
     first = [one for one in answered if one.question.wording == 0]
     recalled = sum(one.right for one in first)
-    tables = [recall_table(answered)]
+    counts = count_table(answered, seed=CORPUS_SEED, n_bytes=settings.corpus_bytes)
+    tables = [recall_table(answered), counts]
     findings = [f"{recalled} of {len(first)} facts are recalled: {100 * recalled / len(first):.0f} %."]
     known = [one for one in first if one.right]
     if not known:
@@ -113,6 +118,7 @@ class Places:
         means = mean_outputs(model, windows)
         losses = [ablate(model, rows, means) for rows in batches]
         traces = [trace(model, rows, seed=seed + number) for number, rows in enumerate(batches)]
+        control, said = control_table(model, batches, windows, means, seed=seed)
         self.whole = torch.cat([probability(model, rows) for rows in batches]).mean().item()
         self.blurred = torch.cat([low for low, _ in traces]).mean().item()
         self.lost = {key: torch.cat([loss[key] for loss in losses]).mean().item() for key in losses[0]}
@@ -121,6 +127,7 @@ class Places:
         self.tables = [
             self._table(f"Lost when a part is switched off (of {self.whole:.2f})", self.lost),
             self._table(f"Gained when a part is brought back (from {self.blurred:.2f})", self.returned),
+            control,
         ]
         missed, lost = greatest(self.lost)
         memory, lost_there = greatest({key: lost for key, lost in self.lost.items() if key[0][1] == "feedforward"})
@@ -129,6 +136,7 @@ class Places:
             f"Most is lost without {where(*missed)}: {lost:.2f} of {self.whole:.2f}.",
             f"Of the feed-forward layers it is {where(*memory)}: {lost_there:.2f}.",
             f"With a blurred name {self.blurred:.2f} is left; {where(*back)} brings back {gained:.2f}.",
+            *said,
         ]
 
     def _table(self, title: str, values: dict[tuple[Part, str], float]) -> Table:

@@ -65,6 +65,14 @@ EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         Experiment("facts", "Where does your model keep a fact, and can one be changed?", 1, needs_run=True),
+        Experiment("context", "How much do the words before help your model?", 1, needs_run=True),
+        Experiment("temperature", "What do temperature, top-k and top-p trade?", 1, needs_run=True),
+        Experiment("classifier", "What is your model's pretraining worth to a classifier?", 3, needs_run=True),
+        Experiment("memorisation", "How often must a passage be read to be known by heart?", 4, needs_run=False),
+        Experiment("parts", "What is each part of a block worth?", 2, needs_run=False),
+        Experiment("sizes", "What do heads, depth, width and the vocabulary do?", 2, needs_run=False),
+        Experiment("scaling", "How does the loss fall as models grow, and the speed?", 2, needs_run=False),
+        Experiment("overfitting", "A small text, read too often: what helps?", 2, needs_run=False),
     )
 }
 
