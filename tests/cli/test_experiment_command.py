@@ -41,7 +41,9 @@ def test_a_mistake_is_one_line(desk: Path, words: list[str], said: str, capsys: 
 def test_facts_of_a_run_that_knows_nothing_yet(
     run: vidro.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = partial(facts.FactSettings, n_edits=1, key_bytes=3_000, held_out_bytes=500, effort=Effort(steps=2))
+    few = partial(
+        facts.FactSettings, n_edits=1, key_bytes=3_000, held_out_bytes=500, corpus_bytes=20_000, effort=Effort(steps=2)
+    )
     monkeypatch.setattr(facts, "FactSettings", few)
     assert main(["learn", "experiment", "facts", "--run", str(run.path), "--out", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

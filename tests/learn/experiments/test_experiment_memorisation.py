@@ -32,15 +32,15 @@ def test_each_passage_stands_in_the_text_as_often_as_said() -> None:
 def test_what_was_read_very_often_is_recalled_and_what_never_was_is_not() -> None:
     plain = tiny_world(2_000, val_bytes=500, vocab_size=384)
     passages = {n: some for n, some in drawn_passages(plain, SETTINGS, seed=1).items() if n == 0}
-    passages[150] = [
+    passages[80] = [
         "bridge seven because whisper orange under table never",
         "green lantern asked nobody for the bread",
     ]
     material = strewn(plain, passages, seed=1)
     config = shape(plain.tokenizer.vocab_size, width=48, layers=2, heads=3, context=64)
     model = fresh(config, 1)
-    train(model, material, Recipe(steps=len(material.stream) // 256 * 3, rows=4))
-    often, never = (recall(model, material, passages[times], 4) for times in (150, 0))
+    train(model, material, Recipe(steps=len(material.stream) // 256 * 4, rows=4))
+    often, never = (recall(model, material, passages[times], 4) for times in (80, 0))
     assert often.whole == often.right == 100
     assert never.whole == 0
     assert often.nats < 0.5 < never.nats

@@ -169,13 +169,15 @@ def test_an_edit_at_the_answer_stands_where_old_and_new_part(tokenizer: Tokenize
 
 
 def test_the_whole_experiment_is_the_same_twice(tokenizer: Tokenizer) -> None:
-    settings = FactSettings(n_edits=1, key_bytes=3_000, held_out_bytes=500, effort=Effort(steps=2))
+    settings = FactSettings(n_edits=1, key_bytes=3_000, held_out_bytes=500, corpus_bytes=20_000, effort=Effort(steps=2))
     said: list[str] = []
     one, two = (study(make("qwen3"), tokenizer, settings, said.append) for _ in range(2))
     assert one.tables == two.tables
     assert one.findings == two.findings
-    recall, lost, gained, edits = one.tables
+    recall, counts, lost, gained, control, edits = one.tables
     assert recall.rows[-1][:2] == ("all", 199)
+    assert sum(row[1] for row in counts.rows) == 199
+    assert [row[0] for row in control.rows] == [row[0] for row in lost.rows]
     assert [row[0] for row in lost.rows] == [row[0] for row in gained.rows] == [
         "attention 1", "feed-forward 1", "attention 2", "feed-forward 2",
     ]  # fmt: skip

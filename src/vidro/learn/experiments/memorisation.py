@@ -89,7 +89,7 @@ def study(settings: MemorisationSettings, say: Callable[[str], None]) -> Report:
             for times, some in passages.items():
                 found.setdefault((names[-1], times), []).append(recall(model, material, some, settings.given))
     shown = {"seeds": settings.seeds, "passages": settings.passages, "words": settings.words, "given": settings.given,
-             "steps": steps, "train_bytes": settings.train_bytes}  # fmt: skip
+             "train_bytes": settings.train_bytes}  # fmt: skip
     lines = {f"{name} parameters": (settings.times, [mean(found[name, n], "whole") for n in settings.times])
              for name in names}  # fmt: skip
     figure = curves(lines, x="times in the text", y="passages recalled, %", title="Learned by heart")

@@ -72,7 +72,7 @@ EXPERIMENTS = {
         Experiment("parts", "What is each part of a block worth?", 2, needs_run=False),
         Experiment("sizes", "What do heads, depth, width and the vocabulary do?", 2, needs_run=False),
         Experiment("scaling", "How does the loss fall as models grow, and the speed?", 2, needs_run=False),
-        Experiment("overfitting", "A small text, read too often: what helps?", 2, needs_run=False),
+        Experiment("overfitting", "A small text, read too often: what helps?", 1, needs_run=False),
     )
 }
 
