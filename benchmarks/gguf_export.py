@@ -23,7 +23,7 @@ KINDS = ("f16", "q8_0", "q4_0")
 
 # In a process of its own: what it prints are the seconds of writing, the largest memory before and after, in bytes.
 WRITER = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 from vidro.checkpoint.gguf.vocabulary import vocabulary
 from vidro.checkpoint.gguf.write import import_gguf, write_gguf
@@ -32,7 +32,8 @@ from vidro.checkpoint.names import from_foreign_lazily
 from vidro.checkpoint.weights import open_weights
 from vidro.text.train import build_bytes
 place, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():  # Linux only; getrusage would begin with the peak of whoever started this process
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 config = from_hf_config(json.loads((place / "config.json").read_text()))
 words = vocabulary(build_bytes(), config.vocab_size)
 import_gguf()

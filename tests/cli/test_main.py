@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import vidro
-from vidro.cli.main import COMMANDS, help_page, main
+from vidro.cli.main import COMMANDS, help_page, load_app, main
 
 SOURCE = Path(vidro.__file__).parents[1]
 
@@ -62,7 +62,7 @@ def test_colours_only_change_the_looks() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_table_has_an_app(name: str) -> None:
-    assert importlib.import_module(f"vidro.cli.{name}").app.name == (f"vidro {name}",)
+    assert load_app(name).name == (f"vidro {name}",)
 
 
 def test_every_command_module_is_in_the_table() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from vidro.cli.apps import HELP_WIDTH
-from vidro.cli.main import COMMANDS, main
+from vidro.cli.main import COMMANDS, load_app, main
 from vidro.core.errors import UsageError
 
 Page = tuple[str, ...]
@@ -20,13 +19,13 @@ def pages() -> list[Page]:
     """The words that lead to each help page: ("runs",), ("runs", "list") …"""
     found: list[Page] = []
     for name in COMMANDS:
-        app = importlib.import_module(f"vidro.cli.{name}").app
+        app = load_app(name)
         found += [(name,), *((name, sub) for sub in app if not sub.startswith("-"))]
     return found
 
 
 def app_of(page: Page) -> Any:
-    app = importlib.import_module(f"vidro.cli.{page[0]}").app
+    app = load_app(page[0])
     return app if len(page) == 1 else app[page[1]]
 
 
@@ -74,7 +73,7 @@ def examples() -> list[str]:
     """The example lines of all help pages."""
     found = []
     for name in COMMANDS:
-        help = importlib.import_module(f"vidro.cli.{name}").app.help
+        help = load_app(name).help
         found += re.findall(r"^  (vidro .*?)(?:   .*)?$", help, flags=re.MULTILINE)
     return found
 
@@ -83,7 +82,7 @@ def examples() -> list[str]:
 def test_an_example_is_understood(example: str) -> None:
     """Parsed by the real command line, without running it."""
     _, name, *words = shlex.split(example)
-    app = importlib.import_module(f"vidro.cli.{name}").app
+    app = load_app(name)
     command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     assert command is not None
     assert bound.arguments or name in ("quickstart", "info") or words == ["list"]
@@ -97,4 +96,4 @@ def test_an_example_with_a_mistake_would_be_found() -> None:
     with pytest.raises(UsageError):
         from vidro.cli.apps import run_app
 
-        run_app(importlib.import_module("vidro.cli.pretrain").app, ["book.txt", "--minuts", "3"])
+        run_app(load_app("pretrain"), ["book.txt", "--minuts", "3"])

@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import vidro
 from vidro.cli.exits import guarded
@@ -83,10 +84,15 @@ def dispatch(arguments: list[str]) -> int:
         raise UsageError(f"the command comes first, before {name}", hint="See vidro --help.")
     if name not in COMMANDS:
         raise UsageError(f"there is no command {name!r}", hint=did_you_mean(name, COMMANDS))
-    app = importlib.import_module(f"vidro.cli.{COMMANDS[name].module or name}").app
+    app = load_app(name)
     from vidro.cli.apps import run_app
 
     return run_app(app, arguments[1:])
+
+
+def load_app(name: str) -> Any:
+    """The command's `app`; its module is imported now."""
+    return importlib.import_module(f"vidro.cli.{COMMANDS[name].module or name}").app
 
 
 def help_page(width: int, *, colour: bool) -> str:

@@ -8,6 +8,7 @@ that it computes the same (`verify`), reading (`read`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ KINDS = ("f32", "f16", "q8_0", "q4_0")
 BLOCK = 32
 """Numbers that share one scale in Q8_0 and Q4_0; rows are made of whole blocks."""
 QUANTIZATION_VERSION = 2
+LARGEST_F16 = 65504.0
 ROPE_FREQS = "rope_freqs.weight"
 _AT_ONCE = 2**23
 """Numbers turned into blocks at once: bounds what the conversion needs beside the tensor."""
@@ -189,22 +191,21 @@ def _write(writer: GGUFWriter, tensors: Lazy, plan: Mapping[str, tuple[tuple[int
 
 
 def converted(tensor: Tensor, kind: str, ggml: GGMLQuantizationType) -> NDArray[Any]:
-    """A tensor's numbers as they lie in the file."""
+    """A tensor's numbers as they lie in the file. Raises ModelError for weights that they cannot hold."""
     gguf = import_gguf()
     tensor = tensor.detach().cpu()
+    check_range(tensor, LARGEST_F16 if kind == "f16" else torch.finfo(torch.float32).max)
     if not kind.startswith("q"):
-        wanted = torch.float16 if kind == "f16" else torch.float32
-        return check_finite(tensor.to(wanted).contiguous().numpy())
+        return tensor.to(torch.float16 if kind == "f16" else torch.float32).contiguous().numpy()
     rows = max(1, _AT_ONCE // tensor.shape[-1])
-    pieces = [gguf.quantize(check_finite(piece.float().contiguous().numpy()), ggml) for piece in tensor.split(rows)]
+    pieces = [gguf.quantize(piece.float().contiguous().numpy(), ggml) for piece in tensor.split(rows)]
     return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
 
 
-def check_finite(numbers: NDArray[Any]) -> NDArray[Any]:
-    """Raise ModelError for weights that 16 bits cannot hold, or that are no numbers at all."""
-    if not np.isfinite(numbers).all():
-        what = "a weight is too large for 16-bit numbers" if numbers.dtype == np.float16 else "a weight is not a number"
-        raise ModelError(
-            what, hint="Export 32-bit floats: leave out --quantize." if numbers.dtype == np.float16 else None
-        )
-    return numbers
+def check_range(tensor: Tensor, largest: float) -> None:
+    """Raise ModelError for a weight beyond `largest`, or that is no number at all."""
+    low, high = (float(end) for end in tensor.aminmax())
+    if math.isnan(low) or math.isinf(max(-low, high)):
+        raise ModelError("a weight is not a number", hint="The training of this model went wrong.")
+    if max(-low, high) > largest:
+        raise ModelError("a weight is too large for 16-bit numbers", hint="Write 32-bit ones: leave out --quantize.")
