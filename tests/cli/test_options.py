@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 import vidro
 from vidro.api.settings import RunOptions
-from vidro.cli.main import COMMANDS
+from vidro.cli.main import COMMANDS, load_app
 from vidro.cli.options import FLAG_NAMES, flag_name, flags, read_number
 from vidro.config.load import leaves
 from vidro.config.schema import PretrainOptions, SamplingOptions, Settings
@@ -32,7 +31,7 @@ class Token:
 
 def arguments(name: str, tokens: Sequence[str] = ()) -> dict[str, Any]:
     """The flags of a command as the parser knows them: flag → argument."""
-    app = importlib.import_module(f"vidro.cli.{name}").app
+    app = load_app(name)
     found: dict[str, Any] = {}
     for argument in app.assemble_argument_collection():
         for flag in argument.names:
@@ -98,7 +97,7 @@ TALKS = ("chat", "learn notebook", "learn stub")  # their answer is a talk or a 
 
 def test_every_command_has_debug_and_json_where_it_answers() -> None:
     for name in COMMANDS:
-        app = importlib.import_module(f"vidro.cli.{name}").app
+        app = load_app(name)
         subcommands = [each for each in app if not each.startswith("-")]
         for sub in subcommands or [""]:
             each = app[sub] if sub else app

@@ -56,7 +56,7 @@ def test_a_page_fits_and_names_every_flag(
 
 LOWER_CASE = (  # these sentences begin with a value to type
     "--tokenizer", "--optimizer", "--schedule", "--decay", "--device", "--precision", "--kind",
-    "--balance",
+    "--balance", "--format", "--quantize",
 )  # fmt: skip
 
 

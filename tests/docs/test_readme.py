@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import doctest
-import importlib
 import inspect
 import io
 import json
@@ -23,7 +22,7 @@ from typing import Any
 import pytest
 
 import vidro
-from vidro.cli.main import COMMANDS, EXAMPLES, main
+from vidro.cli.main import COMMANDS, EXAMPLES, load_app, main
 from vidro.core import errors
 from vidro.data.tinyworld import instructions, messages, text
 
@@ -91,7 +90,7 @@ def parse(command: str) -> inspect.BoundArguments | None:
         assert words in (["--help"], ["--version"]), command
         return None
     assert words[0] in COMMANDS, f"there is no command {words[0]}"
-    app = importlib.import_module(f"vidro.cli.{words[0]}").app
+    app = load_app(words[0])
     if "--help" in words:
         return None
     return app.parse_args(words[1:], exit_on_error=False, print_error=False)[1]
@@ -222,7 +221,7 @@ def test_the_readme_draws_the_floors_that_are_enforced() -> None:
 def test_flags_named_on_the_pages_exist() -> None:
     known = {"--help", "--version"}
     for name in COMMANDS:
-        app = importlib.import_module(f"vidro.cli.{name}").app
+        app = load_app(name)
         for part in [app, *(app[each] for each in app if not each.startswith("-"))]:
             if part.default_command is not None:
                 known |= {flag for argument in part.assemble_argument_collection() for flag in argument.names}

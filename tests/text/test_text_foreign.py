@@ -139,7 +139,7 @@ def test_load_any_says_what_can_be_given(tmp_path: Path) -> None:
         (tmp_path, r"there is no tokenizer in this directory\. It would be a tokenizer\.json"),
         (
             tmp_path / "model.gguf",
-            r"model\.gguf: vocabularies of GGUF and SentencePiece files cannot be read yet\. Give the tokenizer\.json",
+            r"model\.gguf: a vocabulary in a GGUF or SentencePiece file is read with its model only\. vidro import",
         ),
         (tmp_path / "book.txt", r"book\.txt: this is not a tokenizer file\. Known: tokenizer\.json"),
     ]:

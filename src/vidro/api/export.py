@@ -27,9 +27,9 @@ class ExportOptions(Settings):
 
     format: str = setting("hf", "hf: a Hugging Face directory; gguf: for llama.cpp and Ollama.", choices=("hf", "gguf"))
     quantize: str | None = setting(
-        None, "gguf only: numbers of fewer bits. Not said: 32-bit floats.", choices=("f16", "q8_0", "q4_0")
+        None, "Numbers of fewer bits (gguf only); otherwise 32-bit floats.", choices=("f16", "q8_0", "q4_0")
     )
-    push: str | None = setting(None, "hf only: upload to this place on the Hugging Face hub, as user/name.")
+    push: str | None = setting(None, "Upload to this place on the Hugging Face hub, user/name (hf only).")
     overwrite: bool = setting(False, "Replace an earlier export at the same place.")
 
 

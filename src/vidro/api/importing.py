@@ -34,7 +34,9 @@ class ImportOptions(Settings):
 
     out: str | None = setting(None, "Where to put the run; otherwise the first free runs/NAME-N.")
     tokenizer: str | None = setting(None, "A tokenizer of its own, where the source has none: a file or a folder.")
-    style: str | None = setting(None, "How it was taught to converse, where its template does not say: chatml …")
+    style: str | None = setting(
+        None, "How it was taught to converse, where no template says so: chatml, alpaca and others."
+    )
     from_pickle: bool = setting(False, "Open a file of torch.save, in a process that may do nothing else.")
     n_heads: int | None = setting(None, "With --from-pickle: attention heads, where the file does not say.", ge=1)
     base: str | None = setting(None, "Of an adapter: the folder of the model that it was trained beside.")

@@ -1,7 +1,7 @@
 """Other people's vocabularies: GPT-2's pair of files, tiktoken's rank files, any tokenizer.json.
 
 Each becomes a `tokenizer.json` in memory, so everything else treats it like our own. Files may be gzipped. Nothing is
-downloaded. Not here: vocabularies inside GGUF files and SentencePiece models.
+downloaded. Not here: vocabularies inside GGUF files (`checkpoint/gguf`).
 """
 
 from __future__ import annotations
@@ -153,8 +153,9 @@ def _from_file(path: Path) -> Tokenizer:
     if name.endswith(".json"):
         return Tokenizer.load(path)
     if name.endswith((".gguf", ".model")):
-        what = "vocabularies of GGUF and SentencePiece files cannot be read yet"
-        raise TokenizerError(what, where=path, hint="Give the tokenizer.json of the same model.")
+        what = "a vocabulary in a GGUF or SentencePiece file is read with its model only"
+        hint = "vidro import FILE.gguf does; else give the tokenizer.json of the same model."
+        raise TokenizerError(what, where=path, hint=hint)
     raise TokenizerError("this is not a tokenizer file", where=path, hint="Known: tokenizer.json, *.tiktoken.")
 
 
