@@ -28,7 +28,8 @@ PACKAGE = Path(vidro.__file__).parent
 LINK = re.compile(r"\]\(([^)#\s]+)")
 GUIDE = (
     "tour", "learning", "experiments", "book", "glossary", "papers", "checking", "data", "tokenizer", "model",
-    "training", "generating", "finetuning", "evaluating", "import", "export", "runs", "errors", "results", "formats", "decisions", "diary",
+    "training", "generating", "finetuning", "evaluating", "import", "export", "runs", "errors", "results", "formats",
+    "decisions", "diary",
 )  # fmt: skip
 SETTINGS = {
     "project": "Vidro",
