@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vidro.model.transformer import Transformer
 
 N_WRITTEN, N_TEXTS, N_FAR, N_TOP, SEED = 64, 4, 6, 8, 20
+MOST_ROUNDS = 12  # of so many texts each, where they end early: a perplexity of twenty tokens says little
 MOST_FAR_TOKENS = 1024
 
 
@@ -50,12 +51,15 @@ def questions(run: Run, model: Transformer) -> list[Question]:
     tokenizer, config = run.tokenizer, model.config
     session = Session(model, tokenizer, end=None if run.style is None else run.style.end_token)
     opening = opening_ids(run, config.context_length)
-    options = SamplingOptions(max_tokens=N_WRITTEN, temperature=1.0, seed=SEED, on_full="stop")
     found: list[Question] = []
-    for written in session.generate([opening], options, n=N_TEXTS):
-        ends = [session.end_id] if written.finish_reason == "eos" else []
-        line = [*opening, *written.ids, *ends][: config.context_length]
-        found += asked(model, line, range(len(opening), len(line)), counts=True)
+    for number in range(MOST_ROUNDS):
+        if len(found) >= N_WRITTEN * N_TEXTS // 2:
+            break
+        options = SamplingOptions(max_tokens=N_WRITTEN, temperature=1.0, seed=SEED + number, on_full="stop")
+        for written in session.generate([opening], options, n=N_TEXTS):
+            ends = [session.end_id] if written.finish_reason == "eos" else []
+            line = [*opening, *written.ids, *ends][: config.context_length]
+            found += asked(model, line, range(len(opening), len(line)), counts=True)
     length = min(config.context_length, MOST_FAR_TOKENS)
     generator = torch.Generator().manual_seed(SEED)
     far = torch.randint(min(tokenizer.vocab_size, config.vocab_size), (length,), generator=generator).tolist()

@@ -176,7 +176,7 @@ def summary(path: Path) -> dict[str, Any]:
         "path": str(path),
         "status": status(path, record),
         "kind": record.get("kind"),
-        "text": data.get("name") or record.get("imported", {}).get("source"),
+        "text": data.get("name") or Path(record.get("imported", {}).get("source", "")).name or None,
         "family": model.get("family"),
         "n_parameters": model.get("n_parameters"),
         "context_length": model.get("context_length"),

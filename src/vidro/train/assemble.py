@@ -258,7 +258,7 @@ def val_subset(setup: Setup, n_windows: int, device: torch.device) -> ValSubset:
         val.tokens,
         val.document_ends,
         setup.tokenizer.token_byte_lengths(),
-        eot_id=setup.tokenizer.eot_id,
+        eot_id=setup.tokenizer.start_id,
         context_length=setup.plan.model.context_length,
         n_windows=n_windows,
         device=device,

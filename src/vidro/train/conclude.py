@@ -71,7 +71,7 @@ def final_score(run: AssembledRun, state: LoopState, model: Transformer) -> tupl
     windows = windows_left(run, state)
     if windows is not None:
         return val_subset(setup, windows, model.head.weight.device).evaluate(model), False
-    nats, n_tokens = evaluate_tokens(model, documents(setup.prepared.val), eot_id=setup.tokenizer.eot_id)
+    nats, n_tokens = evaluate_tokens(model, documents(setup.prepared.val), eot_id=setup.tokenizer.start_id)
     return TextScore.of(nats, n_tokens=n_tokens, n_bytes=setup.prepared.val_bytes), True
 
 

@@ -60,7 +60,7 @@ def score(model: Transformer, prepared: Prepared, tokenizer: Tokenizer) -> float
         prepared.val.tokens,
         prepared.val.document_ends,
         tokenizer.token_byte_lengths(),
-        eot_id=tokenizer.eot_id,
+        eot_id=tokenizer.start_id,
         context_length=model.config.context_length,
         n_windows=WINDOWS,
         device=model.head.weight.device,

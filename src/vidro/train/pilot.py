@@ -136,7 +136,7 @@ def _learn(model: Transformer, ids: NDArray[np.int64], *, steps: int, rows: int)
 def _bits(model: Transformer, tokenizer: Tokenizer, texts: list[str]) -> float:
     """Bits per byte of the texts, whole."""
     pieces = [np.array(tokenizer.encode(text), dtype=np.int64) for text in texts if text]
-    nats, n_tokens = evaluate_tokens(model, pieces, eot_id=tokenizer.eot_id)
+    nats, n_tokens = evaluate_tokens(model, pieces, eot_id=tokenizer.start_id)
     return TextScore.of(nats, n_tokens=n_tokens, n_bytes=sum(len(text.encode()) for text in texts)).bits_per_byte
 
 

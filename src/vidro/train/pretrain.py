@@ -148,7 +148,7 @@ def set_up(
     plan = make_plan(options, facts, shape=shape, blueprint=blueprint)
     outlook, reasons = (None, ()) if planner is None else planner.explain(plan)
     for prompt in options.train.sample_prompts:
-        check_prompt([tokenizer.eot_id, *tokenizer.encode(prompt)], plan.model.context_length)
+        check_prompt([tokenizer.start_id, *tokenizer.encode(prompt)], plan.model.context_length)
     return Setup(
         source=lasting(source, text),
         options=resolved(
