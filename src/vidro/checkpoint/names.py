@@ -149,13 +149,14 @@ def from_foreign_lazily(tensors: Lazy, config: ModelConfig, form: str = "hf", *,
         raise CheckpointError(what, where=where, hint="Does config.json match?")
     table = list(cells(config, form))
     found = _known(tensors, {cell.name for _, cell in table}, config, form, where)
-    kept: dict[str, Tensor] = {}  # the fused matrix that was read last
+    kept: dict[str, Tensor] = {}  # the fused matrix that was read last, and its bias: a model asks for them in turn
 
     def whole(cell: Cell) -> Tensor:
         if cell.pieces == 1:
             return tensors[found[cell.name]]
         if cell.name not in kept:
-            kept.clear()
+            while len(kept) > 1:
+                kept.pop(next(iter(kept)))
             kept[cell.name] = tensors[found[cell.name]]
         return kept.pop(cell.name) if cell.piece == cell.pieces - 1 else kept[cell.name]
 
