@@ -173,7 +173,7 @@ def test_the_words_of_its_parents_count_too(run: vidro.Run, monkeypatch: pytest.
     words = {Path("runs/book-1"): {"tansy": 2, "bay": 1}, Path("a"): {"sea": 1, "tansy": 3}}
     records = {Path("runs/book-1"): {"parent": "a"}, Path("a"): {"parent": None}}
     monkeypatch.setattr(vidro.Run, "record", property(lambda self: records[self.path]))
-    monkeypatch.setattr(vidro.Run, "_own_words", lambda self, cache: words[self.path])
+    monkeypatch.setattr("vidro.api.texts.own_words", lambda run, cache: words[run.path])
     assert [each.path for each in run.ancestry()] == [Path("a"), Path("runs/book-1")]
     assert run.known_words() == {"tansy": 5, "bay": 1, "sea": 1}
 

@@ -352,7 +352,7 @@ def bare_model(config: ModelConfig, where: object = None) -> Transformer:
     try:
         with torch.device("meta"):
             return Transformer(config)
-    except (RuntimeError, OverflowError) as problem:
+    except (RuntimeError, OverflowError, TypeError) as problem:  # sizes that no tensor can have
         first = str(problem).splitlines()[0][:120]
         raise CheckpointError(f"these sizes do not make a model ({first})", where=where) from None
 

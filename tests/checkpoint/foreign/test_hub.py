@@ -66,6 +66,7 @@ def ask(hub: FakeHub, home: Path, *names: str, **environment: str) -> list[Any]:
         [sys.executable, "-c", PROGRAM, *names], capture_output=True, text=True, check=True, timeout=120,
         env={
             **os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_OFFLINE": "0",  # CI says otherwise
             "PYTHONPATH": str(Path(vidro.__file__).parents[1]), "NO_PROXY": "127.0.0.1", **environment,
         },
     )  # fmt: skip
