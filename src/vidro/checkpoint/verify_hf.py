@@ -81,16 +81,21 @@ def reopen(directory: Path, sample: Sample) -> Answer:
         scratch = Path(made)
         (scratch / REQUEST).write_text(json.dumps(request), encoding="utf-8")
         save_file({"log_probabilities": sample.log_probabilities.contiguous()}, scratch / EXPECTED)
-        command = [sys.executable, "-m", __name__, str(directory.resolve()), made]
-        done = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        if done.returncode or not (scratch / ANSWER).is_file():
-            last = done.stderr.decode(errors="replace").strip().split("\n")[-1][:200]
-            why = f"it was stopped by signal {-done.returncode}" if done.returncode < 0 else last or "it gave no answer"
-            raise ExportError(f"the process that opened the export again did not finish ({why})")
-        said = json.loads((scratch / ANSWER).read_text(encoding="utf-8"))
-        return Answer([(what, result) for what, result in said["checks"]], said["problem"], said["by"])
+        return answer_of(__name__, directory, scratch)
+
+
+def answer_of(module: str, written: Path, scratch: Path) -> Answer:
+    """Run `module` on what was written, in a process of its own; its answer lies in `scratch`. Raises ExportError."""
+    command = [sys.executable, "-m", module, str(written.resolve()), str(scratch)]
+    done = subprocess.run(
+        command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    if done.returncode or not (scratch / ANSWER).is_file():
+        last = done.stderr.decode(errors="replace").strip().split("\n")[-1][:200]
+        why = f"it was stopped by signal {-done.returncode}" if done.returncode < 0 else last or "it gave no answer"
+        raise ExportError(f"the process that opened the export again did not finish ({why})")
+    said = json.loads((scratch / ANSWER).read_text(encoding="utf-8"))
+    return Answer([(what, result) for what, result in said["checks"]], said["problem"], said["by"])
 
 
 # -- there: open and compare -----------------------------------------------------------------------------------------

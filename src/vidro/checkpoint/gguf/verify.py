@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -28,14 +27,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidro.checkpoint.verify_hf import Answer, Differs, first_difference, same_ids, shortened
+from vidro.checkpoint.verify_hf import (
+    ANSWER,
+    REQUEST,
+    Answer,
+    Differs,
+    answer_of,
+    first_difference,
+    same_ids,
+    shortened,
+)
 from vidro.core.errors import ExportError
 from vidro.core.files import storage_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-REQUEST, ANSWER = "request.json", "answer.json"
+
 NUMBERS_WITHIN = 2e-2
 """Nats; llama.cpp computes GELU from a table of 16-bit numbers, and F16 rounds the weights."""
 SHARE_WITHIN = 1e-3
@@ -88,16 +96,7 @@ def reopen(file: Path, sample: Sample) -> Answer:
     with storage_errors(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
         scratch = Path(made)
         (scratch / REQUEST).write_text(json.dumps(asdict(sample)), encoding="utf-8")
-        command = [sys.executable, "-m", __name__, str(file.resolve()), made]
-        done = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        if done.returncode or not (scratch / ANSWER).is_file():
-            last = done.stderr.decode(errors="replace").strip().split("\n")[-1][:200]
-            why = f"it was stopped by signal {-done.returncode}" if done.returncode < 0 else last or "it gave no answer"
-            raise ExportError(f"the process that opened the export again did not finish ({why})")
-        found = json.loads((scratch / ANSWER).read_text(encoding="utf-8"))
-        return Answer([(what, result) for what, result in found["checks"]], found["problem"], found["by"])
+        return answer_of(__name__, file, scratch)
 
 
 # -- there: open and compare -----------------------------------------------------------------------------------------
