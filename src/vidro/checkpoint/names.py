@@ -161,6 +161,7 @@ def from_foreign_lazily(tensors: Lazy, config: ModelConfig, form: str = "hf", *,
         return kept.pop(cell.name) if cell.piece == cell.pieces - 1 else kept[cell.name]
 
     def make(cell: Cell) -> Tensor:
+        """Our tensor, from where it lies there."""
         tensor = whole(cell)
         tensor = tensor.mT if cell.transposed and tensor.dim() == 2 else tensor
         if tensor.dim() == 0 or tensor.shape[0] % cell.pieces:
