@@ -19,7 +19,7 @@ targets of -100 by itself. The template is Alpaca's (Taori et al. 2023).
 
 `tests/equal/test_training_rungs_equal.py` proves the same ids and targets for production (`vidro.text.styles`,
 `vidro.data.collate`). That knows other templates and talks of many turns, and never asks an id whether it is filling.
-Next rung: `lora`, how to learn this with few weights.
+Next rung: `judging`, how good such answers are.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ stride windows overlap, and a token is asked for again, with other tokens before
 What this rung lacks: it keeps every window in memory, and an epoch always cuts at the same places. Production
 (`vidro.data.windows`) computes the windows' places instead, and begins each epoch at another token of the text, which
 it treats as a circle; `one_epoch` is that in plain lists. `tests/equal/test_text_rungs_equal.py` proves both equal.
-Next rung: `embeddings`, what a model sees in an id.
+Next rung: `shards`, texts larger than memory.
 """
 
 from __future__ import annotations

@@ -167,4 +167,4 @@ for name, model in models.items():
 #
 # ## Next
 #
-# Every weight was trained for this. `vidro learn lora` leaves them all as they are, and learns beside them.
+# Here an answer was right when it was the expected one, word for word. `vidro learn judging` looks at what that misses.

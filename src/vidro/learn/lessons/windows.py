@@ -124,5 +124,5 @@ for epoch, offset in enumerate((0, 5, 7), start=1):
 #
 # ## Next
 #
-# The table [B, T] holds ids, and ids are names: 7 is not more than 3. `vidro learn embeddings` gives each of them
-# numbers that mean something.
+# Here all ids stood in a list, and so did the windows. A text of a million books fits into no list and no memory.
+# `vidro learn shards` leaves it on the disk.
