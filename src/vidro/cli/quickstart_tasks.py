@@ -26,7 +26,8 @@ Heading = Callable[[str, str], None]
 def classifier(base: Run, out: Path | None, budget: dict[str, Any], *, threads: int | None, heading: Heading) -> Run:
     """Stage seven: the model tells spam from messages, beside a bag of words."""
     heading("A classifier", "The same model with two outputs instead of a vocabulary: is a message spam?")
-    run = tuned("classify", base, out, "tinyworld-spam", {**budget, "threads": threads, "evals": 5})
+    # One reading of these short messages is enough, and leaves the minutes to the assistant.
+    run = tuned("classify", base, out, "tinyworld-spam", {**(budget or {"epochs": 1}), "threads": threads, "evals": 4})
     scores, words = run.record["results"]["test"], run.record["results"]["bag_of_words"]
     note(
         f"  {scores['accuracy']:.1%} of {scores['n']} messages of unseen combinations are right "
@@ -39,8 +40,10 @@ def assistant(base: Run, out: Path | None, budget: dict[str, Any], *, threads: i
     """Stage eight: the model learns to answer; what it answers to questions that it never saw, kind by kind."""
     heading("An assistant", "It learns to answer from questions with answers; then it is asked new ones:")
     looks = {"threads": threads, "evals": 6, "val_share": 0.01, "answer_tokens": 40}
-    # So many rows are a second pretraining: its rates, not the gentle ones of a small table (docs/diary.md).
-    settings = {**budget, **looks, "batch_rows": 32, "lr": 0.003, "embedding_lr": 0.02, "muon_lr": 0.02}
+    # So many rows are a second pretraining, at rates between its own and the gentle ones of a small table; and of the
+    # styles with turns this one takes the fewest tokens (docs/diary.md).
+    rates = {"lr": 0.002, "embedding_lr": 0.01, "muon_lr": 0.01, "decay": 0.8}
+    settings = {**budget, **looks, **rates, "batch_rows": 32, "style": "phi3-chat"}
     run = tuned("instruct", base, out, "tinyworld-instructions", settings)
     answers, before = run.record["results"]["answers"], scores_before(base, style=run.answerer.style.name)
     note(f"  {'exactly right':<14}{'before':>7}{'now':>8}")

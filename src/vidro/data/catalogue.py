@@ -110,14 +110,14 @@ _ALL = (
         files=(
             CorpusFile(
                 "tinyworld-instructions.jsonl",
-                sha256="1e74b263f4a5cea1c3638ab328975de0f1b7ea56e1fdfc3baf4ed92c6b114e05",
-                n_bytes=3_117_284,
+                sha256="7e2cbb30f160a0fe727442e1b7ac73d549818443e21739e191c39deafd04351d",
+                n_bytes=3_122_609,
             ),
             CorpusFile(
                 "tinyworld-instructions-test.jsonl",
                 role="test",
-                sha256="7896b17e178547a8f0168721731dea7229a33660bbf1b5d363beb9cb2464c335",
-                n_bytes=62_091,
+                sha256="78d4c434bf23527c73a4a5d4556cd5e68bfc43e4731ce2e07c6afccde184be52",
+                n_bytes=62_271,
             ),
         ),
     ),

@@ -71,8 +71,10 @@ def _inflection(digits: Digits) -> Drawn:
     form = digits.pick(("plural", "past"))
     nouns, verbs = (*words.NOUNS, *words.MORE_NOUNS), (*words.VERBS, *words.MORE_VERBS)
     regular, odd = (nouns, words.ODD_PLURALS) if form == "plural" else (verbs, words.ODD_PASTS)
-    word = digits.pick([*regular, *odd])
-    combination = () if word in odd else (form, word)  # no rule leads to an odd form, so it is never held out
+    # A few hundred words are sooner remembered than understood; "wugs" (Berko 1958) takes the rule.
+    wug = digits.pick(words.STARTS) + digits.pick(words.MIDDLES) + digits.pick(words.ENDS)
+    word = digits.pick(digits.pick(([*regular, *odd], [wug])))
+    combination = (form, word) if word in regular else ()  # odd and made-up words are practice, never held out
     # The word stands on a line of its own, as its answer will: to a reader of pieces " boat" and "boat" are two words.
     return combination, _ask(digits, form), word, odd.get(word) or inflected(word, form)
 

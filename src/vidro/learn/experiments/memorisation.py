@@ -93,7 +93,7 @@ def study(settings: MemorisationSettings, say: Callable[[str], None]) -> Report:
     lines = {f"{name} parameters": (settings.times, [mean(found[name, n], "whole") for n in settings.times])
              for name in names}  # fmt: skip
     figure = curves(lines, x="times in the text", y="passages recalled, %", title="Learned by heart")
-    tables = [known_table(found, names, settings)]
+    tables = [known_table(found, name, settings) for name in names]
     return Report(tables, findings(found, names, settings), {"memorisation": doubling(figure, settings.times)}, shown)
 
 
@@ -140,22 +140,17 @@ def mean(some: Sequence[Known], what: str) -> float:
     return statistics.fmean(getattr(one, what) for one in some)
 
 
-def known_table(
-    found: dict[tuple[str, int], list[Known]], names: Sequence[str], settings: MemorisationSettings
-) -> Table:
-    """All three measures by times, for both sizes."""
-    columns = ("times in the text", *(f"{what}, {name}" for name in names for what in
-                                      ("whole %", "right tokens %", "nats per token")))  # fmt: skip
+def known_table(found: dict[tuple[str, int], list[Known]], name: str, settings: MemorisationSettings) -> Table:
+    """All three measures of one model, by times."""
+    columns = ("times in the text", "written whole %", "right tokens %", "nats per token")
     rows = []
     for times in settings.times:
-        cells: list[str] = []
-        for name in names:
-            some = found[name, times]
-            cells += [spread([one.whole for one in some], 0), spread([one.right for one in some], 0),
-                      spread([one.nats for one in some], 2)]  # fmt: skip
-        rows.append((str(times), *cells))
+        some = found[name, times]
+        measures = ([one.whole for one in some], [one.right for one in some], [one.nats for one in some])
+        rows.append((str(times), *(spread(values, n) for values, n in zip(measures, (0, 0, 2), strict=True))))
     n = settings.passages * len(settings.seeds)
-    return Table(f"The second half of {n} passages each, after the first {settings.given} words", columns, rows)
+    title = f"{name} parameters: the second half of {n} passages each, after the first {settings.given} words"
+    return Table(title, columns, rows)
 
 
 def findings(
