@@ -70,6 +70,8 @@ def run(command: Sequence[str | Path], *, threads: int, cwd: Path | None = None)
 def interleave(contestants: dict[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
     """Call each contestant once a round and collect what it returns; the first of a round is the last of the next.
 
+    On stderr it says how far it is.
+
     >>> interleave({"a": lambda: 1.0, "b": lambda: 2.0}, rounds=2)
     {'a': [1.0, 1.0], 'b': [2.0, 2.0]}
     """
@@ -79,6 +81,7 @@ def interleave(contestants: dict[str, Callable[[], float]], *, rounds: int) -> d
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
             found[name].append(contestants[name]())
+        print(f"round {turn + 1} of {rounds}", file=sys.stderr)
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -116,11 +118,41 @@ def test_every_matrix_is_replaced_and_the_table_stays(tied: bool) -> None:
         before = model(ids)
     assert quantize_int8(model) is model
     assert not any(isinstance(layer, nn.Linear) for layer in model.modules())
-    assert sum(isinstance(layer, Int8Linear) for layer in model.modules()) == 6 * CONFIG.n_layers + 1
+    assert sum(isinstance(layer, Int8Linear) for layer in model.modules()) == 4 * CONFIG.n_layers + 1
     assert model.token_embedding.weight is table
     assert table.dtype == torch.float32
     with torch.no_grad():
         assert float(row_errors(model(ids)[0], before[0]).max()) < 0.06
+
+
+def test_layers_that_read_the_same_numbers_become_one_and_no_output_changes() -> None:
+    model = random_model(family="qwen3", n_kv_heads=2, tie_embeddings=False)
+    block: Any = model.blocks[1]
+    attention, feedforward = block.attention, block.feedforward
+    alone = [Int8Linear(layer.weight) for layer in (attention.q_proj, attention.k_proj, attention.v_proj)]
+    alone_too = [Int8Linear(layer.weight) for layer in (feedforward.gate, feedforward.up)]
+    quantize_int8(model)
+    assert sum(isinstance(layer, Int8Linear) for layer in model.modules()) == 4 * CONFIG.n_layers + 1
+    for x in (torch.randn(1, 1, 32), torch.randn(2, 5, 32)):
+        for joined, each in ((attention.qkv, alone), (feedforward.gate_up, alone_too)):
+            found = joined(x)
+            assert len(found) == len(each)
+            assert all(torch.equal(part, layer(x)) for part, layer in zip(found, each, strict=True))
+
+
+def test_no_two_forms_of_all_layers_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model(tie_embeddings=False)
+    weights = [weakref.ref(layer.weight) for layer in model.modules() if isinstance(layer, nn.Linear)]
+    alive: list[int] = []
+
+    def counting(weight: Tensor, engine: str) -> Any:
+        alive.append(sum(each() is not None for each in weights))
+        return pack(weight, engine)
+
+    monkeypatch.setattr(quantized, "pack", counting)
+    quantize_int8(model)
+    assert alive == [13, 10, 7, 6, 5, 4, 3, 2, 1], "3 and 3 joined, then one after the other"
+    assert not any(each() for each in weights)
 
 
 def test_the_weights_are_really_smaller() -> None:
@@ -168,14 +200,15 @@ def test_no_kernels_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_engine()
 
 
+@pytest.mark.parametrize("name", ["blocks.1.feedforward.up", "blocks.0.attention.k_proj"])
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_a_broken_weight_is_named(number: float) -> None:
+def test_a_broken_weight_is_named(number: float, name: str) -> None:
     model = random_model()
-    layer = model.get_submodule("blocks.1.feedforward.up")
+    layer = model.get_submodule(name)
     assert isinstance(layer, nn.Linear)
     with torch.no_grad():
         layer.weight[3, 5] = number
-    with pytest.raises(ModelError, match=r"blocks\.1\.feedforward\.up: a weight is not a number"):
+    with pytest.raises(ModelError, match=f"{re.escape(name)}: a weight is not a number"):
         quantize_int8(model)
 
 

@@ -49,6 +49,7 @@ class Attention(nn.Module):
         self.k_proj = Linear(config.d_model, keys, bias=bias)
         self.v_proj = Linear(config.d_model, keys, bias=bias)
         self.o_proj = Linear(queries, config.d_model, bias=bias)
+        self.qkv: nn.Module | None = None  # one product in place of the three: only in int8 (`quantized`)
         self.q_norm = make_norm(config, config.d_head) if config.family == "qwen3" else None
         self.k_norm = make_norm(config, config.d_head) if config.family == "qwen3" else None
         self.dropout = config.dropout if config.family == "gpt2" else 0.0
@@ -63,9 +64,10 @@ class Attention(nn.Module):
         trace: Trace | None = None,
     ) -> Float[Tensor, "B T D"]:
         """What attention adds to the residual. `mask` is True where a token may look; None means causal."""
-        q = self.q_proj(x).unflatten(-1, (-1, self.d_head))  # B T H E
-        k = self.k_proj(x).unflatten(-1, (-1, self.d_head))  # B T K E
-        v = self.v_proj(x).unflatten(-1, (-1, self.d_head))
+        q, k, v = (self.q_proj(x), self.k_proj(x), self.v_proj(x)) if self.qkv is None else self.qkv(x)
+        q = q.unflatten(-1, (-1, self.d_head))  # B T H E
+        k = k.unflatten(-1, (-1, self.d_head))  # B T K E
+        v = v.unflatten(-1, (-1, self.d_head))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:

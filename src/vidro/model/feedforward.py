@@ -23,9 +23,14 @@ class FeedForward(nn.Module):
         self.gate = None if bias else Linear(config.d_model, config.d_ff, bias=False)
         self.up = Linear(config.d_model, config.d_ff, bias=bias)
         self.down = Linear(config.d_ff, config.d_model, bias=bias)
+        self.gate_up: nn.Module | None = None  # one product in place of the two: only in int8 (`quantized`)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """What this block adds to the residual."""
-        if self.gate is None:
+        if self.gate_up is not None:
+            gate, up = self.gate_up(x)
+        elif self.gate is not None:
+            gate, up = self.gate(x), self.up(x)
+        else:
             return self.down(F.gelu(self.up(x), approximate="tanh"))
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down(F.silu(gate) * up)

@@ -11,6 +11,7 @@ Each row of x has a size of its own. PyTorch's kernel alone rounds all rows by t
 loud row silences its neighbours (measured: relative error 0.02 → 1.0 beside a row 1,000 times as loud). With the rows
 made equally loud first, the kernel needs no look at them: a row is bit-for-bit the same alone and in company (fbgemm).
 One bit of the input is given up (127 steps, not 255) because older x86 processors add pairs of products in 16 bits.
+Matrices that read the same numbers (`JOINED`) become one, and round them once; each output stays what it was.
 
 This file holds all that PyTorch deprecates (quantised tensors, warned about since 2.13): when it goes, only this
 changes. Inference on the CPU only. Not here: what it does to perplexity (`vidro.api.quantized`).
@@ -19,7 +20,7 @@ changes. Inference on the CPU only. Not here: what it does to perplexity (`vidro
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,11 +29,16 @@ from torch import Tensor, nn
 
 from vidro.core.errors import ModelError, UsageError
 from vidro.core.shapes import Float
+from vidro.model.attention import Attention
+from vidro.model.feedforward import FeedForward
 from vidro.model.lora import LoRALinear
 from vidro.model.transformer import Transformer
 
 ENGINES = ("fbgemm", "qnnpack")
 """PyTorch's kernels for x86 (AVX2) and for ARM, the better first; the others it names are slower or these again."""
+
+JOINED = {"qkv": ("q_proj", "k_proj", "v_proj"), "gate_up": ("gate", "up")}
+"""Layers of a module that read the same numbers, and where the module looks for the one that does their work."""
 
 INPUT_STEPS = 63
 """Whole numbers on either side of 0 for what goes in: 7 bits, so that two products fit into 16."""
@@ -89,6 +95,19 @@ class Int8Linear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class Joined(nn.Module):
+    """One int8 layer in the place of several; what it gives is cut into what they gave."""
+
+    def __init__(self, layer: Int8Linear, widths: Sequence[int]) -> None:
+        """`widths`: how many outputs each of them had, in the order of their rows."""
+        super().__init__()
+        self.layer, self.widths = layer, list(widths)
+
+    def forward(self, input: Float[Tensor, "*N in"]) -> tuple[Float[Tensor, "*N _"], ...]:
+        """The outputs of each."""
+        return self.layer(input).split(self.widths, -1)
+
+
 def quantize_int8(model: Transformer, *, engine: str | None = None) -> Transformer:
     """Put an `Int8Linear` in the place of every linear layer of `model`, head included, and return the same model.
 
@@ -101,16 +120,41 @@ def quantize_int8(model: Transformer, *, engine: str | None = None) -> Transform
         raise UsageError(f"int8 runs on the CPU only, and the model is on {device}", where="quantize", hint=hint)
     engine = choose_engine() if engine is None else engine
     model.float().eval().requires_grad_(False)
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, nn.Linear):
-            weight = layer.merged() if isinstance(layer, LoRALinear) else layer.weight
-            try:
-                small = Int8Linear(weight, layer.bias, engine=engine)
-            except ModelError as problem:
-                raise ModelError(problem.what, where=name, hint=problem.hint) from None
-            parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, small)
+    # Names only: a list of layers would keep them all in memory.
+    for place in [name for name, module in model.named_modules() if isinstance(module, Attention | FeedForward)]:
+        _join(model.get_submodule(place), place, engine)
+    for place in [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]:
+        parent, _, own = place.rpartition(".")
+        setattr(model.get_submodule(parent), own, _in_int8(model.get_submodule(parent), parent, [own], engine))
     return model
+
+
+def _join(module: nn.Module, place: str, engine: str) -> None:
+    """Make one int8 layer of those of the module that read the same numbers."""
+    for joined, names in JOINED.items():
+        layers = [getattr(module, name, None) for name in names]
+        widths = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
+        if len(widths) == len(names):
+            setattr(module, joined, Joined(_in_int8(module, place, names, engine), widths))
+            for name in names:
+                setattr(module, name, None)
+
+
+def _in_int8(module: nn.Module, place: str, names: Sequence[str], engine: str) -> Int8Linear:
+    """One layer that does what these of the module do, the outputs of one behind the other's.
+
+    Raises ModelError that names the one whose weights are broken.
+    """
+    layers: list[nn.Linear] = [getattr(module, name) for name in names]
+    weights: list[Tensor] = [layer.merged() if isinstance(layer, LoRALinear) else layer.weight for layer in layers]
+    biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+    try:
+        return Int8Linear(weight, torch.cat(biases) if biases else None, engine=engine)
+    except ModelError as problem:
+        broken = next(name for name, each in zip(names, weights, strict=True) if not bool(each.isfinite().all()))
+        where = f"{place}.{broken}" if place else broken
+        raise ModelError(problem.what, where=where, hint=problem.hint) from None
 
 
 def matrix_bytes(model: nn.Module) -> int:
