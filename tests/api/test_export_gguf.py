@@ -6,19 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from tests.random_runs import random_run
 
 import vidro
-from vidro.api import export_gguf, export_gguf_sample
+from vidro.api import export_gguf_sample
 from vidro.api.export_gguf import plain_name, what_to_compare, write
 from vidro.checkpoint.gguf.verify import Answer, Differs, compare_tensors
-from vidro.checkpoint.huggingface import write_model
-from vidro.checkpoint.run import write_record
-from vidro.config.schema import ModelConfig
 from vidro.core.errors import ExportError, ModelError, TokenizerError, UsageError
 from vidro.core.files import read_json
-from vidro.model.transformer import Transformer
-from vidro.text.styles import get_style
 from vidro.text.tokenizer import Tokenizer
 from vidro.text.train import build_bytes, build_words
 
@@ -30,22 +25,9 @@ def few_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_gguf_sample, "N_TEXTS", 1)
 
 
-def make_run(
-    folder: Path, *, tokenizer: Tokenizer | None = None, style: str | None = None, **changes: Any
-) -> vidro.Run:
-    tokenizer = build_bytes() if tokenizer is None else tokenizer
-    sizes = {"vocab_size": tokenizer.vocab_size, "context_length": 64, "d_model": 32, "n_layers": 1, "d_ff": 32}
-    torch.manual_seed(2)
-    model = Transformer(ModelConfig(**{**sizes, "n_heads": 2, "n_kv_heads": 2, "d_head": 16, **changes}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.2)
-    write_model(folder, model, tokenizer)
-    record: dict[str, Any] = {"kind": "base", "step": 7, "prompt_style": style}
-    if style is not None:
-        (folder / "chat_template.jinja").write_text(get_style(style, tokenizer).jinja, encoding="utf-8")
-    write_record(folder, record)
-    return vidro.Run(folder, device="cpu")
+def make_run(folder: Path, *, tokenizer: Tokenizer | None = None, **changes: Any) -> vidro.Run:
+    small = {"context_length": 64, "d_model": 32, "n_layers": 1, "n_heads": 2, "n_kv_heads": 2, "d_ff": 32, "step": 7}
+    return random_run(folder, build_bytes() if tokenizer is None else tokenizer, **{**small, **changes})
 
 
 def test_an_export_and_another_over_it(tmp_path: Path) -> None:
@@ -119,7 +101,7 @@ def test_without_llama_cpp_tensors_are_compared(kind: str, tmp_path: Path) -> No
 
 def test_what_was_not_checked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Answer([("tensors", "14 read back")], None, "gguf 0")
-    monkeypatch.setattr(export_gguf, "verified", lambda file, sample: answer)
+    monkeypatch.setattr("vidro.checkpoint.gguf.verify.reopen", lambda file, sample: answer)
     report = make_run(tmp_path / "run").export(tmp_path / "out", format="gguf")
     assert report.notes[-1].startswith(
         "Not checked: ids, chat template and numbers in llama.cpp, which is not installed"

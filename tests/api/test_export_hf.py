@@ -155,7 +155,7 @@ def test_the_books_classifier_is_refused_with_the_reason(tmp_path: Path) -> None
     shutil.copytree(GOLDEN, tmp_path / "run")
     record = read_record(tmp_path / "run")
     write_record(tmp_path / "run", {**record, "kind": "classifier", "reader": {"max_tokens": 30, "pad_to": 30}})
-    with pytest.raises(ModelError, match=r"padded to one length .--book., which Transformers does not do"):
+    with pytest.raises(ModelError, match=r"padded to one length .finetune --book, import --pad-to., which"):
         vidro.Run(tmp_path / "run", device="cpu").export(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

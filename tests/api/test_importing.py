@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from tests.checkpoint.foreign.hf_models import (
 
 import vidro
 from vidro.api import import_check, importing
+from vidro.checkpoint.foreign.model import ForeignModel
 from vidro.checkpoint.foreign.source import Source
 from vidro.checkpoint.huggingface import read_model
 from vidro.checkpoint.run import verify_root
+from vidro.config.schema import ModelConfig
 from vidro.core.errors import CheckpointError, RunError, TokenizerError, UsageError
 from vidro.core.files import sha256_file
+from vidro.text.train import build_bytes
 
 pytest.importorskip("transformers")
 
@@ -116,6 +120,9 @@ def test_it_converses_as_its_template_says(
         (source / "chat_template.jinja").write_text(template)
     run = here(source)
     assert (run.record["kind"], run.record["prompt_style"]) == ("instruct", style)
+    ends = json.loads((run.path / "generation_config.json").read_text())["eos_token_id"]
+    assert run.style is not None
+    assert run.tokenizer.special_ids[run.style.end_token] in (ends if isinstance(ends, list) else [ends])
     assert run.answer("Hello", max_tokens=4, seed=1) is not None
     said = [Message("user", "Hello"), Message("assistant", "Yes"), Message("user", "Why?")]
     own = (run.path / "chat_template.jinja").read_text()
@@ -141,6 +148,24 @@ def test_a_classifier(sources: Path, here: Import) -> None:
     assert set(run.predict("cheap watches").probabilities) == {"ham", "spam", "other"}
     with pytest.raises(UsageError, match="does not converse"):
         here(sources / "spam", style="chatml")
+
+
+def test_how_a_classifier_reads_its_texts() -> None:
+    """One of the book is told of the book's way; one of Transformers is not, since it reads the last token."""
+    config = ModelConfig(
+        family="gpt2", vocab_size=320, context_length=32, d_model=16, n_layers=1, n_heads=2, n_kv_heads=2, d_head=8,
+        d_ff=24, labels=("ham", "spam"),
+    )  # fmt: skip
+    book = ForeignModel("a pickled model of the book", config, {}, build_bytes())
+    record, (note,) = importing._reader(book, None)
+    assert record == {"reader": {"max_tokens": 32, "pad_to": None, "starts": False}}
+    assert note == "a text is read at its last token; the book reads the last place, padding included (--pad-to)"
+    padded, (told,) = importing._reader(book, 12)
+    assert padded == {"reader": {"max_tokens": 12, "pad_to": 12, "starts": False}}
+    assert told.startswith("every text is padded to 12 tokens and read at the last place")
+    assert importing._reader(replace(book, form="a Hugging Face directory"), None) == (record, [])
+    with pytest.raises(UsageError, match="pad-to: the model sees 32 tokens only"):
+        importing._reader(book, 33)
 
 
 def test_precision_is_kept(here: Import, tmp_path: Path) -> None:

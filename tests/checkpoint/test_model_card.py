@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from vidro.checkpoint.model_card import CardFacts, model_card
+from vidro.checkpoint.model_card import CardFacts, languages_of, licence_of, model_card
 from vidro.config.schema import ModelConfig
+from vidro.core.errors import UsageError
 from vidro.data.catalogue import CORPORA
 from vidro.text.styles import STYLES
 from vidro.text.train import build_bytes, build_chars
@@ -104,8 +105,36 @@ def test_the_hub_reads_its_front_matter(style: str | None) -> None:
     assert (data.library_name, data.pipeline_tag) == ("transformers", "text-generation")
     assert data.tags == ["vidro", "llama", *(["conversational"] if style else [])]
     assert data.license is None  # nobody said one
+    assert data.language is None
     sorts = ModelCard(card(SORTS, config=replace(CONFIG, labels=("a", "b")))).data
     assert sorts.pipeline_tag == "text-classification"
+
+
+def test_licence_and_languages_that_were_said() -> None:
+    data = ModelCard(card(BASE, license=licence_of("CC-BY-4.0"), languages=languages_of("en, pt"))).data
+    assert (data.license, data.language) == ("cc-by-4.0", ["en", "pt"])
+    assert "## Licence\n\n- The model: cc-by-4.0.\n- Texts, tinyshakespeare: public domain." in card(
+        BASE, license="cc-by-4.0"
+    )
+
+
+def test_licences_that_nobody_said() -> None:
+    """Those of known texts are named, of others it is said that they are not known; the model's follows from none."""
+    text = card({**BASE, "imported": {}}, TAUGHT)
+    assert "- The model: no licence was named by who made it.\n- Texts, tinyshakespeare: public domain.\n" in text
+    assert "- Texts, asked.jsonl: unknown here.\n- Texts, what the imported model learned from: unknown here." in text
+
+
+@pytest.mark.parametrize("said", ["", "MIT or so", "../x", "a\nb"])
+def test_what_is_no_licence(said: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a licence"):
+        licence_of(said)
+
+
+@pytest.mark.parametrize("said", ["", "english", "en,", "e\n"])
+def test_what_is_no_language(said: str) -> None:
+    with pytest.raises(UsageError, match="is not the code of a language"):
+        languages_of(said)
 
 
 def test_what_no_record_says_is_left_out() -> None:

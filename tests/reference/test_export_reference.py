@@ -15,28 +15,23 @@ from typing import Any
 
 import pytest
 import torch
+from tests.checkpoint.foreign.hf_models import save_tokenizer
+from tests.random_runs import OWN_TEMPLATE, TALE, random_run
 
 import vidro
 from vidro.api.export import ExportOptions
-from vidro.api.export_hf import export, verified, what_to_compare, write
-from vidro.checkpoint.huggingface import write_model
+from vidro.api.export_hf import export, what_to_compare, write
+from vidro.checkpoint.foreign.directory import read_tokenizer
 from vidro.checkpoint.run import write_record
-from vidro.checkpoint.verify_hf import Answer, Differs, compare_with_transformers
-from vidro.config.schema import ModelConfig, RopeScaling
+from vidro.checkpoint.verify_hf import Answer, Differs, agreed, compare_with_transformers, reopen
+from vidro.config.schema import RopeScaling
 from vidro.core.errors import ExportError, ModelError
 from vidro.core.files import read_json, write_json_atomic
-from vidro.data.tinyworld import text
-from vidro.model.init import initialise
-from vidro.model.transformer import Transformer
-from vidro.text.styles import get_style
 from vidro.text.tokenizer import Tokenizer
 from vidro.text.train import build_bytes, build_chars, build_words, train_bpe
 
 transformers = pytest.importorskip("transformers")
 
-SHAPE: dict[str, Any] = {
-    "context_length": 96, "d_model": 48, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "d_head": 12, "d_ff": 72,
-}  # fmt: skip
 FAMILIES: dict[str, dict[str, Any]] = {
     "gpt2 tied": {"family": "gpt2", "tie_embeddings": True, "dropout": 0.1},
     "gpt2 untied": {"family": "gpt2"},
@@ -49,50 +44,28 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3 grouped, tied": {"family": "qwen3", "n_kv_heads": 1, "tie_embeddings": True},
 }
 LABELS = ("ham", "maybe", "spam")
-OWN_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}\n{{ message['role'] | upper }}: {{ message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}\nASSISTANT: {% endif %}"
-)
-
-TALE = text(seed=4, n_bytes=20_000)
 
 
 @pytest.fixture(scope="module")
-def vocabularies() -> dict[str, Tokenizer]:
-    """One of each kind. GPT-2's is made of a home-made BPE's pieces: one special token, no token for padding."""
+def vocabularies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
+    """One of each kind. Llama 3's begins every text with a token of its own.
+
+    GPT-2's is made of a home-made BPE's pieces: one special token, no token for padding.
+    """
     extra = "What is the fox?\nHi Hello, you. Who are you? Good day. Be short."
     bpe = train_bpe([TALE], 384)
     spec = json.loads(bpe.to_json())
     spec["added_tokens"] = spec["added_tokens"][:1]
     spec["model"]["vocab"] = {name: n for name, n in spec["model"]["vocab"].items() if n <= bpe.eot_id}
+    save_tokenizer(folder := tmp_path_factory.mktemp("llama3"), "llama")
     return {
+        "llama3": read_tokenizer(folder)[0],
         "bpe": bpe,
         "bytes": build_bytes(),
         "chars": build_chars([TALE, extra]),
         "words": build_words([TALE, extra]),
         "one special token": Tokenizer.from_json(json.dumps(spec)),
     }
-
-
-def make_run(folder: Path, tokenizer: Tokenizer, *, style: str | None = None, **changes: Any) -> vidro.Run:
-    """A finished run of random weights: every weight has an opinion, also those that begin at zero or one."""
-    model = Transformer(ModelConfig(**{"vocab_size": tokenizer.vocab_size, **SHAPE, **changes}))
-    initialise(model, seed=3, scheme="pytorch")
-    generator = torch.Generator().manual_seed(6)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-    write_model(folder, model, tokenizer)
-    labels = model.config.labels
-    record: dict[str, Any] = {"kind": "classifier" if labels else "instruct" if style else "base", "step": 0}
-    if labels:
-        record["reader"] = {"max_tokens": 90, "pad_to": None}
-    if style is not None:
-        record["prompt_style"] = style
-        (folder / "chat_template.jinja").write_text(get_style(style, tokenizer).jinja, encoding="utf-8")
-    write_record(folder, {**record, "tokenizer": {"fingerprint": tokenizer.fingerprint}})
-    return vidro.Run(folder, device="cpu")
 
 
 def compared(run: vidro.Run, folder: Path, **how: Any) -> tuple[dict[str, str], list[str]]:
@@ -105,14 +78,14 @@ def compared(run: vidro.Run, folder: Path, **how: Any) -> tuple[dict[str, str], 
 
 @pytest.mark.parametrize("changes", FAMILIES.values(), ids=FAMILIES)
 def test_every_family(changes: dict[str, Any], vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
-    found, notes = compared(make_run(tmp_path / "run", vocabularies["bpe"], **changes), tmp_path / "out")
+    found, notes = compared(random_run(tmp_path / "run", vocabularies["bpe"], **changes), tmp_path / "out")
     assert found.keys() == {"ids", "log-probabilities"}
     assert notes == []
 
 
-@pytest.mark.parametrize("kind", ["bpe", "bytes", "chars", "words", "one special token"])
+@pytest.mark.parametrize("kind", ["bpe", "bytes", "chars", "words", "one special token", "llama3"])
 def test_every_vocabulary(kind: str, vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
-    found, notes = compared(make_run(tmp_path / "run", vocabularies[kind], family="gpt2"), tmp_path / "out")
+    found, notes = compared(random_run(tmp_path / "run", vocabularies[kind], family="gpt2"), tmp_path / "out")
     assert found.keys() == {"ids", "log-probabilities"}
     assert any("difficult texts" in note for note in notes) == (kind in ("chars", "words"))
     config, generation = (
@@ -127,18 +100,18 @@ def test_gpt2s_own_vocabulary(shared_data: Path, tmp_path: Path) -> None:
 
     folder = shared_data / "tokenizers" / "gpt2"
     gpt2 = load_gpt2(folder / "encoder.json", folder / "vocab.bpe")
-    run = make_run(tmp_path / "run", gpt2, family="gpt2", context_length=16, tie_embeddings=True)
+    run = random_run(tmp_path / "run", gpt2, family="gpt2", context_length=16, tie_embeddings=True)
     assert compared(run, tmp_path / "out")[0].keys() == {"ids", "log-probabilities"}
 
 
-@pytest.mark.parametrize("style", ["chatml", "alpaca", "phi3", "phi3-chat", "jinja"])
+@pytest.mark.parametrize("style", ["chatml", "alpaca", "phi3", "phi3-chat", "llama3", "jinja"])
 def test_every_style(style: str, vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
     """phi3 spells <|user|>, which is a token of home-made vocabularies; others would read it as one, so it is none."""
-    tokenizer = vocabularies["bpe"]
+    tokenizer = vocabularies["llama3" if style == "llama3" else "bpe"]
     if style == "jinja":
         (tmp_path / "own.jinja").write_text(OWN_TEMPLATE, encoding="utf-8")
         style = f"jinja:{tmp_path / 'own.jinja'}"
-    run = make_run(tmp_path / "run", tokenizer, style=style, family="llama")
+    run = random_run(tmp_path / "run", tokenizer, style=style, family="llama")
     found, notes = compared(run, tmp_path / "out")
     assert found.keys() == {"ids", "chat template", "log-probabilities"}
     assert found["chat template"] == "4 conversations written the same"
@@ -156,14 +129,29 @@ def test_every_style(style: str, vocabularies: dict[str, Tokenizer], tmp_path: P
 def test_classifiers_in_a_padded_batch(
     family: str, kind: str, vocabularies: dict[str, Tokenizer], tmp_path: Path
 ) -> None:
-    run = make_run(tmp_path / "run", vocabularies[kind], family=family, labels=LABELS)
+    run = random_run(tmp_path / "run", vocabularies[kind], family=family, labels=LABELS)
     found, _ = compared(run, tmp_path / "out")
     assert found.keys() == {"ids", "class probabilities"}
     assert int(re.findall(r"over (\d+) texts", found["class probabilities"])[0]) > 1
 
 
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_classifier_in_a_vocabulary_that_begins_texts(
+    starts: bool, vocabularies: dict[str, Tokenizer], tmp_path: Path
+) -> None:
+    """One that was imported reads the beginning, as it was trained; one that was trained here never saw it."""
+    run = random_run(tmp_path / "run", vocabularies["llama3"], family="llama", labels=LABELS)
+    write_record(run.path, {**run.record, "reader": {**run.record["reader"], "starts": starts}})
+    run = vidro.Run(run.path, device="cpu")
+    assert compared(run, tmp_path / "out")[0].keys() == {"ids", "class probabilities"}
+    read = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")("fox")["input_ids"]
+    assert (read[0] == run.tokenizer.start_id) == starts
+    classifier = run.classifier
+    assert classifier.reader.row("fox").ids == tuple(read)
+
+
 def test_in_pieces(vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", vocabularies["bpe"], family="qwen3")
+    run = random_run(tmp_path / "run", vocabularies["bpe"], family="qwen3", d_model=48)
     compared(run, tmp_path / "out", piece_bytes=60_000)
     files = sorted(path.name for path in (tmp_path / "out").glob("*.safetensors"))
     index = read_json(tmp_path / "out" / "model.safetensors.index.json", error=ExportError)
@@ -191,7 +179,7 @@ def test_a_whole_export_and_the_lines_of_its_card(
     """Compared in another process; then used as its card says. A prompt reaches no model with token_type_ids."""
     how: dict[str, Any] = {"instruct": {"style": "chatml"}, "classifier": {"labels": LABELS}}.get(kind, {})
     family = {"base": "gpt2", "instruct": "llama", "classifier": "qwen3"}[kind]
-    run = make_run(tmp_path / "run", vocabularies["bpe"], family=family, **how)
+    run = random_run(tmp_path / "run", vocabularies["bpe"], family=family, **how)
     said: list[str] = []
     report = export(run, tmp_path / "out", ExportOptions(), said.append)
     assert all(f"transformers {transformers.__version__}" in check.what for check in report.checks)
@@ -207,7 +195,7 @@ def test_a_whole_export_and_the_lines_of_its_card(
 
 
 def test_a_width_that_their_llama_refuses(vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", vocabularies["bpe"], family="llama", d_model=50)
+    run = random_run(tmp_path / "run", vocabularies["bpe"], family="llama", d_model=50)
     with pytest.raises(ModelError, match="a width of 50 is not a multiple of 4 heads"):
         run.export(tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -220,7 +208,7 @@ def alter(folder: Path, name: str, **changes: Any) -> None:
 
 def test_what_differs_is_named(vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
     """The comparison can fail: another theta, another tokenizer, another template, a head of its own."""
-    run = make_run(tmp_path / "run", vocabularies["bpe"], style="chatml", family="llama", tie_embeddings=True)
+    run = random_run(tmp_path / "run", vocabularies["bpe"], style="chatml", family="llama", tie_embeddings=True)
     folder = tmp_path / "out"
     folder.mkdir()
     model, _ = write(run, folder, 10**9)
@@ -244,4 +232,4 @@ def test_what_differs_is_named(vocabularies: dict[str, Tokenizer], tmp_path: Pat
     alter(folder, "config.json", tie_word_embeddings=False)
     assert problem() == "missing keys among the weights: lm_head.weight"
     with pytest.raises(ExportError, match=r"^transformers \S+ does not agree: missing keys among the weights: lm_head"):
-        verified(folder, sample)
+        agreed(reopen(folder, sample))

@@ -11,29 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from tests.checkpoint.foreign.hf_models import save_tokenizer
+from tests.random_runs import OWN_TEMPLATE, TALE, random_run
 
-import vidro
 from vidro.api import export_gguf_sample
 from vidro.api.export import ExportReport, export
 from vidro.api.export_gguf import what_to_compare, write
+from vidro.checkpoint.foreign.directory import read_tokenizer
 from vidro.checkpoint.gguf.verify import reopen
-from vidro.checkpoint.huggingface import write_model
-from vidro.checkpoint.run import write_record
-from vidro.config.schema import ModelConfig, RopeScaling
-from vidro.data.tinyworld import text
-from vidro.model.init import initialise
-from vidro.model.transformer import Transformer
-from vidro.text.styles import get_style
+from vidro.config.schema import RopeScaling
 from vidro.text.tokenizer import Tokenizer
 from vidro.text.train import build_bytes, build_chars, train_bpe
 
 pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp")
 
-SHAPE: dict[str, Any] = {
-    "context_length": 72, "d_model": 64, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "d_head": 16, "d_ff": 96,
-}  # fmt: skip
 FAMILIES: dict[str, dict[str, Any]] = {
     "gpt2 tied": {"family": "gpt2", "tie_embeddings": True},
     "gpt2 untied": {"family": "gpt2"},
@@ -44,39 +36,16 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3 grouped, heads of their own width": {"family": "qwen3", "n_kv_heads": 2, "d_head": 32},
     "qwen3 tied": {"family": "qwen3", "tie_embeddings": True},
 }
-OWN_TEMPLATE = (
-    "{% for message in messages %}\n{{ message['role'] | upper }}: {{ message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}\nASSISTANT: {% endif %}"
-)
-TALE = text(seed=4, n_bytes=20_000)
 
 
 @pytest.fixture(scope="module")
-def vocabularies() -> dict[str, Tokenizer]:
+def vocabularies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
+    """One of each kind; Llama 3's is a home-made BPE with the special tokens of Llama 3, read as an import reads it."""
     letters = "".join(map(chr, range(32, 127))) + "\n"
-    return {"bpe": train_bpe([TALE], 384), "bytes": build_bytes(), "chars": build_chars([letters])}
-
-
-def make_run(folder: Path, tokenizer: Tokenizer, *, style: str | None = None, **changes: Any) -> vidro.Run:
-    """A finished run of random weights: every weight has an opinion, also those that begin at zero or one."""
-    model = Transformer(ModelConfig(**{"vocab_size": tokenizer.vocab_size, **SHAPE, **changes}))
-    initialise(model, seed=3, scheme="pytorch")
-    generator = torch.Generator().manual_seed(6)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-        if model.config.tie_embeddings:
-            model.head.weight.mul_(
-                0.15
-            )  # else a token's logit is the square of its embedding, and all repeat themselves
-    write_model(folder, model, tokenizer)
-    record: dict[str, Any] = {"kind": "instruct" if style else "base", "step": 0}
-    if style is not None:
-        record["prompt_style"] = style
-        (folder / "chat_template.jinja").write_text(get_style(style, tokenizer).jinja, encoding="utf-8")
-    write_record(folder, {**record, "tokenizer": {"fingerprint": tokenizer.fingerprint}})
-    return vidro.Run(folder, device="cpu")
+    save_tokenizer(folder := tmp_path_factory.mktemp("llama3"), "llama")
+    llama3, _ = read_tokenizer(folder)
+    bpe = train_bpe([TALE], 384)
+    return {"bpe": bpe, "bytes": build_bytes(), "chars": build_chars([letters]), "llama3": llama3}
 
 
 def quiet(message: str) -> None:
@@ -96,7 +65,7 @@ def few_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("family", "kind"), [*zip(FAMILIES, [None, "f16", "q8_0"] * 3, strict=False)])
 def test_every_family(family: str, kind: str | None, vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", vocabularies["bpe"], **FAMILIES[family])
+    run = random_run(tmp_path / "run", vocabularies["bpe"], **FAMILIES[family])
     found = results(export(run, tmp_path / "out", format="gguf", quantize=kind, say=quiet))
     assert found.keys() == {"ids", "perplexity"} | ({"log-probabilities"} if kind != "q8_0" else set())
     before, after = (float(number) for number in re.findall(r"([\d.]+) (?:before|after)", found["perplexity"]))
@@ -105,7 +74,7 @@ def test_every_family(family: str, kind: str | None, vocabularies: dict[str, Tok
 
 
 def test_four_bits_are_told_and_not_judged(vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", vocabularies["bpe"], **FAMILIES["llama odd heads"])
+    run = random_run(tmp_path / "run", vocabularies["bpe"], **FAMILIES["llama odd heads"])
     report = export(run, tmp_path / "out", format="gguf", quantize="q4_0", say=quiet)
     assert results(report)["perplexity"].endswith("; not judged")
     why = "2 of 16 matrices stay 16-bit, since their rows cannot be cut into blocks of 32"
@@ -114,23 +83,29 @@ def test_four_bits_are_told_and_not_judged(vocabularies: dict[str, Tokenizer], t
 
 @pytest.mark.parametrize("kind", ["bytes", "chars"])
 def test_every_vocabulary(kind: str, vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", vocabularies[kind], family="gpt2" if kind == "chars" else "llama")
+    run = random_run(tmp_path / "run", vocabularies[kind], family="gpt2" if kind == "chars" else "llama")
     report = export(run, tmp_path / "out", format="gguf", say=quiet)
     assert results(report).keys() == {"ids", "log-probabilities", "perplexity"}
     assert any("leaves out characters" in note for note in report.notes) == (kind == "chars")
 
 
-@pytest.mark.parametrize(("style", "kind"), [("chatml", "bytes"), ("alpaca", "bpe"), ("phi3", "bpe"), ("own", "bpe")])
+@pytest.mark.parametrize(
+    ("style", "kind"),
+    [("chatml", "bytes"), ("llama3", "llama3"), ("alpaca", "bpe"), ("phi3", "bpe"), ("own", "bpe")],
+)
 def test_every_style(style: str, kind: str, vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
     """phi3 spells <|user|>, a token of home-made vocabularies; llama.cpp would read one, so it is none."""
     tokenizer = vocabularies[kind]
     if style == "own":
         (tmp_path / "own.jinja").write_text(OWN_TEMPLATE, encoding="utf-8")
         style = f"jinja:{tmp_path / 'own.jinja'}"
-    run = make_run(tmp_path / "run", tokenizer, style=style, family="qwen3", context_length=200)
+    run = random_run(tmp_path / "run", tokenizer, style=style, family="qwen3", context_length=200)
     report = export(run, tmp_path / "out", format="gguf", say=quiet)
     assert results(report)["chat template"] == "3 conversations written the same"
     assert any("are no tokens" in note for note in report.notes) == (style == "phi3")
+    told = (tmp_path / "out" / "Modelfile").read_text(encoding="utf-8")
+    assert "<|begin_of_text|>" not in told, "llama.cpp and Ollama put it first themselves"
+    assert ("TEMPLATE" in told) == (style != f"jinja:{tmp_path / 'own.jinja'}")
 
 
 def test_gpt2s_own_vocabulary(shared_data: Path, tmp_path: Path) -> None:
@@ -140,14 +115,14 @@ def test_gpt2s_own_vocabulary(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "tokenizers" / "gpt2"
     gpt2 = load_gpt2(folder / "encoder.json", folder / "vocab.bpe")
     changes = {"family": "gpt2", "context_length": 16, "vocab_size": 50_304, "tie_embeddings": True}
-    run = make_run(tmp_path / "run", gpt2, style="alpaca", **changes)
+    run = random_run(tmp_path / "run", gpt2, style="alpaca", **changes)
     report = export(run, tmp_path / "out", format="gguf", quantize="f16", say=quiet)
     assert results(report).keys() == {"ids", "chat template", "log-probabilities", "perplexity"}
 
 
 def test_llama_cpp_finds_what_is_wrong(vocabularies: dict[str, Tokenizer], tmp_path: Path) -> None:
     """The comparison must be able to fail: other weights, other ids, another template."""
-    run = make_run(tmp_path / "run", vocabularies["bpe"], style="chatml", family="llama")
+    run = random_run(tmp_path / "run", vocabularies["bpe"], style="chatml", family="llama")
     write(run, tmp_path / "right.gguf", "f32")
     sample, _ = what_to_compare(run, "f32")
     theta = replace(sample, questions=[replace(asked, nats=asked.nats - 0.03) for asked in sample.questions])

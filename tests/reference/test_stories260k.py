@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import vidro
 from vidro.checkpoint.foreign import llama2c
 from vidro.checkpoint.foreign.model import ForeignModel
 from vidro.checkpoint.huggingface import model_of, write_model
@@ -109,3 +111,26 @@ def test_logits_equal_those_of_transformers(found: ForeignModel, model: Transfor
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     for text, expected in EXAMPLES.items():
         assert tokenizer(text)["input_ids"] == [1, *expected]
+
+
+def test_they_become_a_classifier_and_answer(folder: Path, shared_data: Path, tmp_path: Path) -> None:
+    """By the same commands as a model made here, with a small budget; docs/import.md has what a larger one gives."""
+    run = vidro.import_model(folder / "stories260K.bin", out=tmp_path / "stories", say=lambda message: None)
+    lines = (shared_data / "classification" / "SMSSpamCollection.tsv").read_text(encoding="utf-8").split("\n")
+    (tmp_path / "messages.tsv").write_text("label\ttext\n" + "\n".join(lines[:500]), encoding="utf-8")
+    small: dict[str, Any] = {"progress": False, "seed": 1, "evals": 2, "threads": 1}
+    spam = vidro.finetune(
+        "classify", run, data=str(tmp_path / "messages.tsv"), steps=20, out=str(tmp_path / "spam"), **small
+    )
+    results = spam.record["results"]
+    assert results["test"]["accuracy"] > results["majority"]["accuracy"]
+    assert "class probabilities" in " ".join(check.what for check in spam.export(tmp_path / "spam-hf").checks)
+    rows = [{"instruction": f"Say {word}.", "output": word} for word in ("cat", "dog", "sun", "Lily", "box", "red")] * 6
+    (tmp_path / "asked.json").write_text(json.dumps(rows), encoding="utf-8")
+    taught = vidro.finetune(
+        "instruct", run, data=str(tmp_path / "asked.json"), steps=3, out=str(tmp_path / "taught"), **small
+    )
+    assert taught.style is not None
+    assert (taught.style.name, taught.style.end_token) == ("alpaca", "<s>")
+    checks = {check.what.split(",")[0]: check.result for check in taught.export(tmp_path / "taught-hf").checks}
+    assert {"ids", "log-probabilities", "chat template"} <= checks.keys()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import random
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from vidro.core.errors import TokenizerError
-from vidro.text.sentencepiece import scored_bpe
+from vidro.text.sentencepiece import is_scored, scored_bpe, scores_of
 from vidro.text.tokenizer import Tokenizer
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -60,6 +62,66 @@ def test_what_begins_a_text_is_no_part_of_it() -> None:
     assert tokenizer.decode(made(space_first=False).encode("abc")) == "abc"
     assert len(made(space_first=False).encode("abc")) == 1
     assert not tokenizer.lossless  # ▁ itself comes back as a space
+
+
+RUNS = [size * "▁" for size in (2, 4, 8, 5, 16, 6, 12, 13, 10, 14, 3, 9, 7, 11, 15)]
+"""Those of Llama 2, in the order of their ids."""
+
+
+def test_runs_of_spaces_may_share_the_lowest_score() -> None:
+    """As in Llama 2: the same pieces as by scores, where the leftmost of equals comes first."""
+    tokens = [*SPECIAL, *BYTES, *RUNS, *LETTERS, "▁a", "aa"]
+    scores = [0.0] * 259 + [-1e9] * len(RUNS) + [-9.0] * len(LETTERS) + [-1.0, -2.0]
+    tokenizer = Tokenizer(scored_bpe(tokens, scores, special=SPECIAL, unk="<unk>"), eot="</s>")
+    for n in range(70):
+        for text in (n * " ", f"a{n * ' '}aa b", f"{n * ' '}\n"):
+            assert tokenizer.encode(text) == by_the_book(tokens, scores, text)
+    other = [*tokens[:259], *sorted(RUNS), *tokens[259 + len(RUNS) :]]
+    assert "have the same score" in refusal(other, scores)  # by length: 20 spaces would be 8 and 12, not 16 and 4
+    assert "have the same score" in refusal([*tokens, "▁▁a"], [*scores, -3.0])
+    assert "have the same score" in refusal([*tokens, "ab"], [*scores, -2e9])
+
+
+@pytest.mark.parametrize("space_first", [True, False])
+def test_scores_come_back_from_merges(space_first: bool) -> None:
+    """Other numbers, the same order, so the same merges."""
+    spec = json.loads(made(space_first=space_first).to_json())
+    tokens, _ = vocabulary()
+    found = scores_of(spec)
+    assert is_scored(spec)
+    assert found.space_first == space_first
+    again = scored_bpe(tokens, found.scores, special=SPECIAL, unk="<unk>", start="<s>", space_first=space_first)
+    assert Tokenizer(again).fingerprint == Tokenizer(spec).fingerprint
+    pairs = [merge.split(" ") for merge in spec["model"]["merges"]]  # as newer files write merges
+    assert scores_of({**spec, "model": {**spec["model"], "merges": pairs}}) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"merges": []}, "do not follow from one score"),
+        ({"ignore_merges": True}, "does not cut texts"),
+        ({"vocab": {"<unk>": 0, "a": 1}}, "lacks some of the 256"),
+        ({"unk_token": None}, "does not cut texts"),
+    ],
+)
+def test_what_no_scores_lead_to(change: dict[str, Any], message: str) -> None:
+    spec = json.loads(made().to_json())
+    with pytest.raises(TokenizerError, match=message):
+        scores_of({**spec, "model": {**spec["model"], **change}})
+
+
+def test_merges_in_another_order_and_texts_that_are_changed() -> None:
+    spec = json.loads(made().to_json())
+    merges = spec["model"]["merges"]
+    late = [*(merge for merge in merges if merge != "a bc"), "a bc"]  # "ab c" stays where it was
+    with pytest.raises(TokenizerError, match="do not follow from one score"):
+        scores_of({**spec, "model": {**spec["model"], "merges": late}})
+    with pytest.raises(TokenizerError, match="changes texts"):
+        scores_of({**spec, "normalizer": {"type": "NFC"}})
+    named = {**spec["model"]["vocab"], "<": 300, "s>": 301}
+    with pytest.raises(TokenizerError, match="'<s>' is two tokens joined"):
+        scores_of({**spec, "model": {**spec["model"], "vocab": named}})
 
 
 def refusal(tokens: list[str], scores: list[float]) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vidro.core.errors import DataError, TokenizerError, UsageError
 from vidro.text.conversation import join_plain
+from vidro.text.layout import added_token
 from vidro.text.special import EOT
 from vidro.text.styles import (
     STYLES,
@@ -164,6 +165,19 @@ def test_a_tokenizer_without_the_tokens_is_told_what_works(bpe: Tokenizer):
     with pytest.raises(TokenizerError, match="No named style works with it; give jinja:FILE"):
         special_id(bare, EOT)
     assert get_style("chatml", bpe) is STYLES["chatml"]
+
+
+def test_plain_styles_end_an_answer_as_the_tokenizer_ends_a_text():
+    """Llama 2 and llama2.c have no <|endoftext|>; styles with tokens of their own stay as they are."""
+    model = {"type": "BPE", "vocab": {"a": 0, "</s>": 1}, "merges": []}
+    llama2 = Tokenizer({"model": model, "added_tokens": [added_token("</s>", 1)]})
+    assert styles_for(llama2) == ["alpaca", "phi3"]
+    style = get_style("alpaca", llama2)
+    talk = [Message("user", "a"), Message("assistant", "a")]
+    assert [piece.text for piece in style.segments(talk) if piece.special] == ["</s>"]
+    assert style.jinja == get_style("alpaca").jinja.replace(EOT, "</s>")
+    with pytest.raises(TokenizerError, match="Styles that work with it: alpaca, phi3"):
+        get_style("chatml", llama2)
 
 
 def test_gpt2_has_what_the_books_styles_need(shared_data: Path):

@@ -149,6 +149,7 @@ def test_settings_file_says_what_transformers_must_know(homemade: dict[str, Toke
     assert json.loads((tmp_path / "tokenizer_config.json").read_text()) == {
         "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
         "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>", "unk_token": "<|unk|>",
+        "model_input_names": ["input_ids", "attention_mask"],
     }  # fmt: skip
 
 

@@ -30,6 +30,10 @@ class ExportOptions(Settings):
         None, "Numbers of fewer bits (gguf only); otherwise 32-bit floats.", choices=("f16", "q8_0", "q4_0")
     )
     push: str | None = setting(None, "Upload to this place on the Hugging Face hub, user/name (hf only).")
+    license: str | None = setting(
+        None, "The licence that you give the model, as the hub writes it: apache-2.0, cc-by-4.0 (hf only)."
+    )
+    language: str | None = setting(None, "The languages that it writes or reads, such as en or en,pt (hf only).")
     overwrite: bool = setting(False, "Replace an earlier export at the same place.")
 
 
@@ -67,7 +71,7 @@ def export(run: Run, out: str | Path, *, say: Callable[[str], None] = print, **k
         name = sorted(unknown)[0]
         raise UsageError(f"there is no setting {name!r}", hint=did_you_mean(name, ExportOptions.__dataclass_fields__))
     options = ExportOptions(**keywords)
-    for name, owner in (("quantize", "gguf"), ("push", "hf")):
+    for name, owner in (("quantize", "gguf"), ("push", "hf"), ("license", "hf"), ("language", "hf")):
         if getattr(options, name) is not None and options.format != owner:
             raise UsageError(f"{name} belongs to the format {owner}", hint=f"Leave it out, or say the format {owner}.")
     return import_module(FORMATS[options.format]).export(run, Path(out), options, say)

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 from vidro.api.export import Check, ExportOptions, ExportReport
 from vidro.checkpoint.export_place import check_place, exported_directory, file_sizes, write_mark
-from vidro.core.errors import ExportError
 from vidro.core.files import write_text_atomic
 
 if TYPE_CHECKING:
     from vidro.api.run import Run
-    from vidro.checkpoint.gguf.verify import Answer, Sample
+    from vidro.checkpoint.gguf.verify import Sample
     from vidro.config.schema import ModelConfig
     from vidro.text.conversation import PromptStyle
 
@@ -33,7 +32,9 @@ def export(run: Run, out: Path, options: ExportOptions, say: Callable[[str], Non
     ExportError for a difference; then nothing is left at `out`.
     """
     from vidro.checkpoint.gguf.modelfile import NAME, OllamaFacts, modelfile
+    from vidro.checkpoint.gguf.verify import reopen
     from vidro.checkpoint.gguf.write import import_gguf
+    from vidro.checkpoint.verify_hf import agreed
 
     check_place(out, overwrite=options.overwrite)
     import_gguf()
@@ -41,12 +42,12 @@ def export(run: Run, out: Path, options: ExportOptions, say: Callable[[str], Non
     with exported_directory(out, overwrite=options.overwrite) as folder:
         file = folder / f"{name}.gguf"
         config, notes = write(run, file, kind)
-        facts = OllamaFacts(file.name, style, stop_texts(run), config.context_length)
+        facts = OllamaFacts(file.name, style, stop_texts(run), config.context_length, put_first(run))
         text, more = modelfile(facts, name)
         write_text_atomic(folder / NAME, text)
         say("Opening it again in another process, to compare.")
         sample, left_out = what_to_compare(run, kind)
-        answer = verified(file, sample)
+        answer = agreed(reopen(file, sample))
         write_mark(
             folder, format="gguf", quantize=kind, run=run.path.name, step=run.opened.step, opened_by=answer.by,
             checks=dict(answer.checks),
@@ -75,6 +76,12 @@ def stop_texts(run: Run) -> list[str]:
     names = {number: name for name, number in run.tokenizer.special_ids.items()}
     ends = [names.get(run.tokenizer.eot_id)] if run.style is None else [run.style.end_token, *run.style.stop_strings]
     return [end for end in ends if end is not None]
+
+
+def put_first(run: Run) -> str:
+    """The name of the token that readers of the file put before every text; "" where they put none."""
+    names = {number: name for name, number in run.tokenizer.special_ids.items()}
+    return names[run.tokenizer.start_id] if run.tokenizer.puts_start_first else ""
 
 
 def write(run: Run, file: Path, kind: str) -> tuple[ModelConfig, list[str]]:
@@ -117,14 +124,3 @@ def what_to_compare(run: Run, kind: str) -> tuple[Sample, list[str]]:
     from vidro.api.export_gguf_sample import sample_of
 
     return sample_of(run, kind)
-
-
-def verified(file: Path, sample: Sample) -> Answer:
-    """What the other process found. Raises ExportError naming the first thing that differs."""
-    from vidro.checkpoint.gguf.verify import reopen
-
-    answer = reopen(file, sample)
-    if answer.problem is not None:
-        hint = "Nothing was written. Please report it."
-        raise ExportError(f"{answer.by or 'the other process'} does not agree: {answer.problem}", hint=hint)
-    return answer

@@ -1,8 +1,7 @@
 """A run as a Hugging Face directory: for Transformers, vLLM, PEFT and all else that reads one.
 
-A run's root nearly is one already. An export is that without the records of training, with a model card, with the
-token that ends an answer among those that stop generating, and with weights in pieces where they are large. It is
-opened again in another process and compared before it takes its place.
+A run's root nearly is one already. An export is that without the records of training, with a model card, and with
+weights in pieces where they are large. It is opened again in another process and compared before it takes its place.
 
 Not here: tensors and config.json (`checkpoint/huggingface`), the comparison (`checkpoint/verify_hf`), the card's words
 (`checkpoint/model_card`), the upload (`checkpoint/push`).
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from vidro.api.export import Check, ExportOptions, ExportReport
 from vidro.checkpoint.export_place import check_place, exported_directory, file_sizes, write_mark
-from vidro.core.errors import CheckpointError, ExportError, ModelError
+from vidro.core.errors import CheckpointError, ModelError
 from vidro.core.files import read_json, write_json_atomic, write_text_atomic
 
 if TYPE_CHECKING:
     from vidro.api.run import Run
-    from vidro.checkpoint.verify_hf import Answer, Sample
+    from vidro.checkpoint.verify_hf import Sample
     from vidro.model.transformer import Transformer
 
 PIECE_BYTES = 5_000_000_000
@@ -43,18 +42,20 @@ def export(
     difference; then nothing is left at `out`.
     """
     from vidro.checkpoint.push import check_push, push
+    from vidro.checkpoint.verify_hf import agreed, reopen
 
     check_place(out, overwrite=options.overwrite)
     if options.push is not None:
         check_push(options.push)
+    said = named(options)
     check_expressible(run)
     with exported_directory(out, overwrite=options.overwrite) as folder:
         model, notes = write(run, folder, piece_bytes)
         sample, more = what_to_compare(run, model)
         del model
-        write_text_atomic(folder / CARD, card(run, options.push or out.resolve().name))
+        write_text_atomic(folder / CARD, card(run, options.push or out.resolve().name, said))
         say("Opening it again in another process, to compare.")
-        answer = verified(folder, sample)
+        answer = agreed(reopen(folder, sample))
         facts = {"format": "hf", "run": run.path.name, "step": run.opened.step, "opened_by": answer.by}
         write_mark(folder, **facts, checks=dict(answer.checks))
         files = file_sizes(folder)
@@ -76,26 +77,29 @@ def check_expressible(run: Run) -> None:
         )
         raise ModelError(what, where=run.path)
     if run.record.get("reader", {}).get("pad_to") is not None:
-        what = "this classifier was trained on texts padded to one length (--book), which Transformers does not do"
+        what = (
+            "this classifier reads texts padded to one length (finetune --book, import --pad-to), "
+            "which Transformers does not do"
+        )
         raise ModelError(what, where=run.path, hint="Train it without --book.")
 
 
 def write(run: Run, folder: Path, piece_bytes: int) -> tuple[Transformer, list[str]]:
     """Write all but the card; the model in fp32 on the CPU, and remarks."""
-    from vidro.api.export_sample import spelled_names
-    from vidro.checkpoint.huggingface import GENERATION, read_model, write_model
+    from vidro.api.export_sample import spelled_names, starts
+    from vidro.checkpoint.huggingface import read_model, write_model
     from vidro.infer.answering import TEMPLATE
 
     model = read_model(run.opened.model_dir, dtype=None).eval()  # numbers of the size that the run keeps
     tokenizer, style, notes = run.tokenizer, run.style, []
-    write_model(folder, model, tokenizer, piece_bytes=piece_bytes)
+    end_token = None if style is None else style.end_token
+    write_model(folder, model, tokenizer, piece_bytes=piece_bytes, end_token=end_token)
     settings = read_json(folder / TOKENIZER_CONFIG, error=CheckpointError)
     write_json_atomic(folder / TOKENIZER_CONFIG, settings | tokenizer_settings(run, model, settings))
+    if tokenizer.puts_start_first and not starts(run):
+        let_stand_alone(folder / TOKENIZER)
     if style is not None:
         write_text_atomic(folder / TEMPLATE, style.jinja)
-        generation = read_json(folder / GENERATION, error=CheckpointError)
-        ends = list(dict.fromkeys((tokenizer.special_ids[style.end_token], tokenizer.eot_id)))
-        write_json_atomic(folder / GENERATION, generation | {"eos_token_id": ends[0] if len(ends) == 1 else ends})
         if spelled := spelled_names(style, tokenizer):
             spell(folder / TOKENIZER, spelled)
             notes.append(
@@ -108,12 +112,9 @@ def write(run: Run, folder: Path, piece_bytes: int) -> tuple[Transformer, list[s
 
 
 def tokenizer_settings(run: Run, model: Transformer, settings: dict[str, Any]) -> dict[str, Any]:
-    """What others have to be told beside what every run's tokenizer_config.json says.
-
-    Without the names of inputs, Transformers 4 hands models `token_type_ids`: Llama refuses them, GPT-2 adds them in.
-    """
+    """What others have to be told beside what every run's tokenizer_config.json says."""
     most = run.record.get("reader", {}).get("max_tokens", model.config.context_length)
-    told: dict[str, Any] = {"model_input_names": ["input_ids", "attention_mask"], "model_max_length": most}
+    told: dict[str, Any] = {"model_max_length": most}
     if model.config.labels and "pad_token" not in settings:
         told["pad_token"] = settings["eos_token"]  # a batch needs one; nothing is generated that could end too early
     return told
@@ -126,6 +127,12 @@ def spell(path: Path, names: list[str]) -> None:
     write_json_atomic(path, spec)
 
 
+def let_stand_alone(path: Path) -> None:
+    """Take out of a tokenizer.json what it puts before every text, which this classifier never read."""
+    spec = read_json(path, error=CheckpointError)
+    write_json_atomic(path, spec | {"post_processor": None})
+
+
 def what_to_compare(run: Run, model: Transformer) -> tuple[Sample, list[str]]:
     """See `export_sample.sample_of`; here so that the command's help need not import torch."""
     from vidro.api.export_sample import sample_of
@@ -133,19 +140,15 @@ def what_to_compare(run: Run, model: Transformer) -> tuple[Sample, list[str]]:
     return sample_of(run, model)
 
 
-def verified(folder: Path, sample: Sample) -> Answer:
-    """What the other process found. Raises ExportError naming the first thing that differs."""
-    from vidro.checkpoint.verify_hf import reopen
+def named(options: ExportOptions) -> tuple[str | None, tuple[str, ...]]:
+    """Licence and languages that were said, as the hub writes them. Raises UsageError for others."""
+    from vidro.checkpoint.model_card import languages_of, licence_of
 
-    answer = reopen(folder, sample)
-    if answer.problem is not None:
-        hint = "Nothing was written. Please report it."
-        raise ExportError(f"{answer.by or 'the other process'} does not agree: {answer.problem}", hint=hint)
-    return answer
+    return licence_of(options.license), languages_of(options.language)
 
 
-def card(run: Run, name: str) -> str:
-    """The model card, from the records of the run and of those that it was made from."""
+def card(run: Run, name: str, said: tuple[str | None, tuple[str, ...]] = (None, ())) -> str:
+    """The model card, from the records of the run and of those that it was made from; `said`: see `named`."""
     from vidro.checkpoint.model_card import CardFacts, model_card
 
     facts = CardFacts(
@@ -156,6 +159,8 @@ def card(run: Run, name: str) -> str:
         step=run.opened.step,
         style=run.style,
         scored=run.opened.step == run.record.get("step"),
+        license=said[0],
+        languages=said[1],
     )
     return model_card(facts)
 

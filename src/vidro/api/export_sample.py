@@ -66,14 +66,22 @@ def sample_of(run: Run, model: Transformer) -> tuple[Sample, list[str]]:
         notes.append(
             f"{n_left_out} of {of} difficult texts hold characters that this vocabulary lacks; they were not compared."
         )
+    begun = [tokenizer.start_id] if starts(run) else []
     if model.config.labels:
         classes, found = expected_classes(run, model)
-        return Sample(texts, found, classes=classes), notes
+        return Sample(texts, found, classes=classes, begun=begun), notes
     windows, places = random_windows(tokenizer, model)
     talk = [] if run.style is None else conversations(run.style, tokenizer)
     if run.style is not None and not talk:
         notes.append("The vocabulary lacks the characters of the conversations; the chat template was not compared.")
-    return Sample(texts, expected(model, windows, places), windows, places, conversations=talk), notes
+    found = expected(model, windows, places)
+    return Sample(texts, found, windows, places, conversations=talk, begun=begun), notes
+
+
+def starts(run: Run) -> bool:
+    """Whether others are to put a token before every text: a classifier's only where it learned to read it."""
+    reads_it = run.record.get("kind") != "classifier" or run.record.get("reader", {}).get("starts", False)
+    return reads_it and run.tokenizer.puts_start_first
 
 
 def difficult_texts(tokenizer: Tokenizer) -> tuple[list[tuple[str, list[int]]], int]:
@@ -121,7 +129,7 @@ def expected(model: Transformer, windows: list[list[int]], places: list[int]) ->
 def expected_classes(run: Run, model: Transformer) -> tuple[list[str], Tensor]:
     """Texts of different lengths, and the log-probabilities of their classes, [texts, classes]."""
     most = min(run.record.get("reader", {}).get("max_tokens", model.config.context_length), model.config.context_length)
-    reader = Reader(run.tokenizer, most)
+    reader = Reader(run.tokenizer, most, starts=starts(run))
     texts = []
     for text in (*DIFFICULT, "Rain.", "You have won a prize! " * 3, "a", "the fox ran over the hill"):
         try:
@@ -129,13 +137,13 @@ def expected_classes(run: Run, model: Transformer) -> tuple[list[str], Tensor]:
         except TokenizerError:
             continue
         # Names of special tokens become one id elsewhere, unless one asks for their letters (`vidro.text.tokenizer`).
-        if text.strip() and len(ids) <= most and "<|" not in text:
+        if text.strip() and len(ids) < most and "<|" not in text:
             texts.append(text)
     if not texts:
         random = np.random.default_rng(SEED)
         plain = [n for n in run.tokenizer.table.bytes_of if not run.tokenizer.is_special(n)]
         made = [run.tokenizer.decode(random.choice(plain, size)) for size in (1, 2, 3)]
-        texts = [text for text in made if text.strip() and len(run.tokenizer.encode(text)) <= most]
+        texts = [text for text in made if text.strip() and len(run.tokenizer.encode(text)) < most]
     return texts, ClassifierSession(model, reader).logits(reader.rows(texts)).log_softmax(-1)
 
 

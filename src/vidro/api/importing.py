@@ -40,6 +40,10 @@ class ImportOptions(Settings):
     from_pickle: bool = setting(False, "Open a file of torch.save, in a process that may do nothing else.")
     n_heads: int | None = setting(None, "With --from-pickle: attention heads, where the file does not say.", ge=1)
     base: str | None = setting(None, "Of an adapter: the folder of the model that it was trained beside.")
+    pad_to: int | None = setting(
+        None, "Of a classifier: pad every text to this many tokens and read the last place, as in the book.",
+        ge=1, unit="tokens",
+    )  # fmt: skip
     overwrite: bool = setting(False, "Replace the run that --out names.")
 
 
@@ -82,7 +86,7 @@ def _carry_out(name: str, options: ImportOptions, place: Place, cache_dir: Path,
     if options.overwrite and place.out is None:
         raise UsageError("--overwrite replaces the run that --out names", hint="Say --out too.")
     if place.out is not None:
-        check_place(place.out, overwrite=place.overwrite)
+        check_place(place.out, overwrite=place.overwrite, resumable=False)
     path, origin = _located(name, say)
     source = sources.Source(
         path=str(path.absolute()), kind=sources.recognise(path), tokenizer=options.tokenizer,
@@ -123,6 +127,7 @@ def _write(
     from vidro.core.files import storage_errors
 
     style, template, notes = _style(model, options.style)
+    reader, more = _reader(model, options.pad_to)
     parent = place.runs_dir if place.out is None else place.out.parent
     beside = parent / f".import-{os.getpid()}.part"
     with storage_errors(parent):
@@ -131,10 +136,10 @@ def _write(
         beside.mkdir()
         try:
             dtype = write_foreign(beside, model, template=template, where=source.path)
-            notes = [*model.notes, *notes, *_precision_note(dtype)]
+            notes = [*model.notes, *notes, *more, *_precision_note(dtype)]
             facts = {**origin, "form": model.form, "files": fingerprints(source), "notes": notes}
-            record = _record(model, style, facts)
-            write_record(beside, record)
+            record = _record(model, style, facts) | reader
+            _say_ends(beside, model, record)
             say("Comparing with the source, in another process …")
             checks, missing = compare(beside, source)
             notes += missing
@@ -143,6 +148,18 @@ def _write(
             return _put(beside, origin["source"], place)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _say_ends(folder: Path, model: ForeignModel, record: dict[str, Any]) -> None:
+    """Where the model answers, what ends an answer belongs into generation_config.json too."""
+    from vidro.checkpoint.huggingface import GENERATION, generation_settings
+    from vidro.core.files import write_json_atomic
+    from vidro.infer.answering import style_of_run
+
+    assert model.tokenizer is not None
+    style = style_of_run(folder, record, model.tokenizer)
+    if style is not None:
+        write_json_atomic(folder / GENERATION, generation_settings(model.tokenizer, style.end_token))
 
 
 def _style(model: ForeignModel, said: str | None) -> tuple[str | None, str | None, list[str]]:
@@ -163,24 +180,39 @@ def _style(model: ForeignModel, said: str | None) -> tuple[str | None, str | Non
     name, notes = recognise(model.chat_template, model.tokenizer)
     if name is None:
         return None, None, notes
-    return name, model.chat_template if name == ITSELF else get_style(name).jinja, notes
+    return name, model.chat_template if name == ITSELF else get_style(name, model.tokenizer).jinja, notes
+
+
+def _reader(model: ForeignModel, pad_to: int | None) -> tuple[dict[str, Any], list[str]]:
+    """(how a classifier reads texts, for the record; what to say)."""
+    assert model.tokenizer is not None
+    most, starts = model.config.context_length, model.tokenizer.puts_start_first
+    if not model.config.labels:
+        if pad_to is not None:
+            raise UsageError("only a classifier reads texts of one length", where="pad-to", hint="Leave it out.")
+        return {}, []
+    if pad_to is None:
+        of_the_book = "a text is read at its last token; the book reads the last place, padding included (--pad-to)"
+        notes = [of_the_book] if "of the book" in model.form else []
+        return {"reader": {"max_tokens": most, "pad_to": None, "starts": starts}}, notes
+    if pad_to > most:
+        raise UsageError(f"the model sees {most:,} tokens only", where="pad-to", hint="Say at most that many.")
+    told = f"every text is padded to {pad_to:,} tokens and read at the last place, as in the book"
+    return {"reader": {"max_tokens": pad_to, "pad_to": pad_to, "starts": starts}}, [told]
 
 
 def _record(model: ForeignModel, style: str | None, imported: dict[str, Any]) -> dict[str, Any]:
     from vidro.train.facts import made_of
 
     assert model.tokenizer is not None
-    labels = model.config.labels
-    reader = {"reader": {"max_tokens": model.config.context_length}} if labels else {}
     return {
         "status": "imported",
         "step": 0,
         "last_step": 0,
-        "kind": "classifier" if labels else "base" if style is None else "instruct",
+        "kind": "classifier" if model.config.labels else "base" if style is None else "instruct",
         "parent": None,
         "prompt_style": style,
         **made_of(model.tokenizer, model.config),
-        **reader,
         "results": {},
         "imported": imported,
     }

@@ -222,7 +222,8 @@ class Run:
 
         known = self.record.get("reader", {})
         context = self.model.config.context_length
-        reader = Reader(self.tokenizer, known.get("max_tokens", context), pad_to=known.get("pad_to"))
+        most, pad_to = known.get("max_tokens", context), known.get("pad_to")
+        reader = Reader(self.tokenizer, most, pad_to=pad_to, starts=known.get("starts", False))
         return ClassifierSession(self.model, reader)
 
     def predict(self, text: str) -> Prediction:

@@ -124,6 +124,14 @@ def _special_ids(tokenizer: Tokenizer | None) -> dict[str, Any]:
     return {"bos_token_id": None if tokenizer is None else tokenizer.start_id, "eos_token_id": eot, "pad_token_id": pad}
 
 
+def generation_settings(tokenizer: Tokenizer | None, end_token: str | None = None) -> dict[str, Any]:
+    """``generation_config.json``: what a text begins with, and what ends it; where `end_token` ends an answer, both."""
+    ids = {key: value for key, value in _special_ids(tokenizer).items() if value is not None}
+    if tokenizer is not None and end_token is not None and tokenizer.special_ids[end_token] != tokenizer.eot_id:
+        ids["eos_token_id"] = [tokenizer.special_ids[end_token], tokenizer.eot_id]
+    return ids
+
+
 def from_hf_config(values: Any, *, where: object = CONFIG) -> ModelConfig:
     """The shape that a ``config.json`` describes, with the defaults that Transformers gives to absent keys.
 
@@ -257,20 +265,20 @@ def write_model(
     dtype: torch.dtype | None = None,
     *,
     piece_bytes: int | None = None,
+    end_token: str | None = None,
 ) -> None:
     """Write the complete model directory; each file is replaced in one step.
 
-    `dtype` converts the weights on their way out (None: as they are); weights of more than `piece_bytes` are cut into
-    several files. Raises ModelError when the tokenizer has more tokens than the model, StorageError when the disk is
-    full.
+    `end_token`: the special token that ends an answer, where the model was taught to answer. `dtype` converts the
+    weights on their way out (None: as they are); weights of more than `piece_bytes` are cut into several files. Raises
+    ModelError when the tokenizer has more tokens than the model, StorageError when the disk is full.
     """
     if tokenizer is not None:
         check_vocabulary(tokenizer, model.config)
     kind = model.token_embedding.weight.dtype if dtype is None else dtype
     write_json_atomic(directory / CONFIG, to_hf_config(model.config, tokenizer, kind))
-    ids = {key: value for key, value in _special_ids(tokenizer).items() if value is not None}
     if not model.config.labels:
-        write_json_atomic(directory / GENERATION, ids)
+        write_json_atomic(directory / GENERATION, generation_settings(tokenizer, end_token))
     if tokenizer is not None:
         tokenizer.save(directory)
     write_weights(directory, model, dtype, piece_bytes=piece_bytes)
@@ -313,7 +321,7 @@ def read_model(
     models that are not supported.
     """
     config = from_hf_config(read_json(directory / CONFIG, error=CheckpointError), where=directory / CONFIG)
-    state = from_foreign_lazily(open_weights(directory), config, where=directory)
+    state = from_foreign_lazily(open_weights(directory), config, where=directory, settled=True)
     model = model_of(config, state, device, dtype, where=directory)
     return model.to(device)  # the rotary tables
 

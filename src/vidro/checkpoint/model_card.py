@@ -8,12 +8,13 @@ maker's machine and none of their text gets in. Not here: the record itself (`ru
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from vidro.core.errors import TokenizerError
+from vidro.core.errors import TokenizerError, UsageError
 from vidro.core.version import VERSION
 from vidro.data.catalogue import CORPORA, Corpus
 from vidro.model.count import count
@@ -45,6 +46,7 @@ class CardFacts:
     """What a card is made of. `records`: the ``vidro.json`` of the run and of those before it, this one last.
 
     `scored`: the results in the record are those of this very step. `name`: as it is loaded, user/name or a folder.
+    `license`, `languages`: what its maker said of it, as the hub writes them.
     """
 
     name: str
@@ -54,6 +56,8 @@ class CardFacts:
     step: int
     scored: bool = True
     style: PromptStyle | None = None
+    license: str | None = None
+    languages: Sequence[str] = ()
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -77,6 +81,7 @@ def model_card(facts: CardFacts) -> str:
         ("What it reaches", "\n".join(scores(facts))),
         ("How to use it", usage(facts)),
         ("What not to expect", "\n".join(limits(facts))),
+        ("Licence", licence(facts)),
     ):
         parts += [f"## {heading}", words] if words else []
     return "\n\n".join(parts) + "\n"
@@ -86,8 +91,12 @@ def front_matter(facts: CardFacts) -> str:
     """The YAML block that the hub reads; JSON's way of writing texts is YAML's too."""
     task = "text-classification" if facts.config.labels else "text-generation"
     tags = ["vidro", facts.config.family, *(["conversational"] if facts.style is not None else [])]
-    lines = ["---", "library_name: transformers", f"pipeline_tag: {task}", "tags:"]
-    return "\n".join([*lines, *(f"- {json.dumps(tag)}" for tag in tags), "---"])
+    lines = ["---", "library_name: transformers", f"pipeline_tag: {task}"]
+    if facts.license is not None:
+        lines.append(f"license: {json.dumps(facts.license)}")
+    for name, values in (("language", facts.languages), ("tags", tags)):
+        lines += [f"{name}:", *(f"- {json.dumps(value)}" for value in values)] if values else []
+    return "\n".join([*lines, "---"])
 
 
 def what_it_is(facts: CardFacts) -> str:
@@ -252,6 +261,44 @@ def sayable(tokenizer: Tokenizer, text: str, *, most: int | None = None) -> str:
         if most is None or n_tokens <= most:
             return text[:end]
     return ""
+
+
+def licence(facts: CardFacts) -> str:
+    """What its maker said, and the licences of the texts that it learned from, where they are known.
+
+    A licence of the model does not follow from them: who made it chooses one, or none.
+    """
+    said = f"The model: {facts.license}." if facts.license else "The model: no licence was named by who made it."
+    known, unknown = {}, []
+    for data in (record.get("data") or {} for record in facts.records):
+        corpus = corpus_of(data) if data.get("name") else None
+        if corpus is not None:
+            known[corpus.name] = corpus.licence
+        elif data.get("name"):
+            unknown.append(str(data["name"]))
+    if any("imported" in record for record in facts.records):
+        unknown.append("what the imported model learned from")
+    texts = [f"{name}: {under}" for name, under in known.items()]
+    texts += [f"{name}: unknown here" for name in dict.fromkeys(unknown)]
+    return "\n".join([f"- {said}", *(f"- Texts, {line}." for line in texts)])
+
+
+def licence_of(said: str | None) -> str | None:
+    """A licence's name as the hub writes it. Raises UsageError for what cannot be one."""
+    if said is None or re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", said.lower()):
+        return None if said is None else said.lower()
+    hint = "Such as apache-2.0, mit, cc-by-4.0 or cc-by-nc-4.0; other for one of your own."
+    raise UsageError(f"{said!r} is not the name of a licence", where="license", hint=hint)
+
+
+def languages_of(said: str | None) -> tuple[str, ...]:
+    """Codes of languages, separated by commas. Raises UsageError for what cannot be one."""
+    codes = () if said is None else tuple(code.strip().lower() for code in said.split(","))
+    wrong = next((code for code in codes if not re.fullmatch(r"[a-z]{2,3}", code)), None)
+    if wrong is not None:
+        hint = "Two or three letters (ISO 639): en, pt; several with commas between them."
+        raise UsageError(f"{wrong!r} is not the code of a language", where="language", hint=hint)
+    return codes
 
 
 def fenced(lines: Sequence[str]) -> str:

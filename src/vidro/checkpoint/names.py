@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vidro.checkpoint.weights import Lazy
+from vidro.checkpoint.weights import InFile, Lazy
 from vidro.config.schema import ModelConfig
 from vidro.core.errors import CheckpointError
 
@@ -123,8 +123,9 @@ def to_foreign_lazily(state: Lazy, config: ModelConfig, form: str = "hf") -> Laz
 
     def make(pieces: list[tuple[str, Cell]]) -> Tensor:
         tensors = [in_pairs(state[ours], config.d_head) if cell.paired else state[ours] for ours, cell in pieces]
-        whole = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-        return whole.mT if pieces[0][1].transposed else whole
+        turned = pieces[0][1].transposed
+        tensors = [tensor.mT for tensor in tensors] if turned else tensors  # before they are joined: still views
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=1 if turned else 0)
 
     return Lazy({name: partial(make, pieces) for name, pieces in parts.items()})
 
@@ -142,31 +143,41 @@ def from_foreign(
     return state | ({"head.weight": state["token_embedding.weight"]} if config.tie_embeddings else {})
 
 
-def from_foreign_lazily(tensors: Lazy, config: ModelConfig, form: str = "hf", *, where: object = None) -> Lazy:
-    """The same, each made when it is asked for (only names are checked before); a fused matrix is read once."""
+def from_foreign_lazily(
+    tensors: Lazy, config: ModelConfig, form: str = "hf", *, where: object = None, settled: bool = False
+) -> Lazy:
+    """The same, each made when it is asked for (only names are checked before); a fused matrix is read once.
+
+    With `settled` those that lie transposed in a file come as a model keeps them, row after row in memory of their
+    own, and are turned while they are read. Without, they are views, which cost nothing to write back.
+    """
     if config.n_layers > len(tensors):
         what = f"the settings ask for {config.n_layers:,} blocks, and there are {len(tensors)} tensors"
         raise CheckpointError(what, where=where, hint="Does config.json match?")
     table = list(cells(config, form))
     found = _known(tensors, {cell.name for _, cell in table}, config, form, where)
-    kept: dict[str, Tensor] = {}  # the fused matrix that was read last, and its bias: a model asks for them in turn
+    kept: dict[str, dict[int, Tensor]] = {}  # what is left of the fused matrix that was read last, and of its bias
 
-    def whole(cell: Cell) -> Tensor:
-        if cell.pieces == 1:
-            return tensors[found[cell.name]]
-        if cell.name not in kept:
-            while len(kept) > 1:
-                kept.pop(next(iter(kept)))
-            kept[cell.name] = tensors[found[cell.name]]
-        return kept.pop(cell.name) if cell.piece == cell.pieces - 1 else kept[cell.name]
-
-    def make(cell: Cell) -> Tensor:
-        """Our tensor, from where it lies there."""
-        tensor = whole(cell)
+    def cut(cell: Cell) -> dict[int, Tensor]:
+        """All pieces of the tensor that it lies in, turned to our side, by their numbers."""
+        maker = tensors.makers[found[cell.name]]
+        if settled and cell.transposed and isinstance(maker, InFile) and maker.can_turn(cell.pieces):
+            return dict(enumerate(maker.turned(cell.pieces)))
+        tensor = maker()
         tensor = tensor.mT if cell.transposed and tensor.dim() == 2 else tensor
         if tensor.dim() == 0 or tensor.shape[0] % cell.pieces:
             raise CheckpointError(f"the tensor {cell.name} cannot be cut into {cell.pieces}", where=where)
-        piece = tensor.chunk(cell.pieces)[cell.piece]
+        return dict(enumerate(tensor.chunk(cell.pieces)))
+
+    def make(cell: Cell) -> Tensor:
+        """Our tensor, from where it lies there."""
+        if cell.piece not in kept.get(cell.name, {}):
+            while len(kept) > 1:
+                kept.pop(next(iter(kept)))
+            kept[cell.name] = cut(cell)
+        piece = kept[cell.name].pop(cell.piece)
+        if not kept[cell.name]:
+            kept.pop(cell.name)
         if cell.paired and piece.shape[0] % config.d_head:
             raise CheckpointError(f"the tensor {cell.name} cannot be cut into heads of {config.d_head}", where=where)
         return in_halves(piece, config.d_head) if cell.paired else piece

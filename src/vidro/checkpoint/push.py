@@ -34,7 +34,6 @@ def push(folder: Path, place: str, say: Callable[[str], None]) -> str:
     Raises StorageError in one line: refused, not found, no network.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     api = HfApi(library_name="vidro")
     say(f"Uploading to {place} on the Hugging Face hub.")
@@ -43,20 +42,35 @@ def push(folder: Path, place: str, say: Callable[[str], None]) -> str:
         done = api.upload_folder(
             repo_id=place, repo_type="model", folder_path=folder, commit_message="Exported by Vidro"
         )
-    except OfflineModeIsEnabled:
-        raise StorageError(
-            "the hub's client is set to stay offline", where=place, hint="Unset HF_HUB_OFFLINE."
-        ) from None
-    except HfHubHTTPError as problem:
-        raise refused(problem, place) from None
     except Exception as problem:
-        if not is_of_network(problem):
+        line = in_our_words(problem, place)
+        if line is None:
             raise
-        raise StorageError(f"the hub cannot be reached ({first_line(problem)})", where=place, hint=_AGAIN) from None
+        raise line from None
     return str(done)
 
 
-def is_of_network(problem: Exception) -> bool:
+def in_our_words(problem: BaseException, place: str) -> StorageError | None:
+    """What the hub, the network or the client's settings are to blame for; None for our own mistakes.
+
+    The client wraps what happens to a large file into an error of its own, so the causes are looked at too.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, OfflineModeIsEnabled):
+            what = "the hub's client is set to stay offline"
+            return StorageError(what, where=place, hint="Unset HF_HUB_OFFLINE.")
+        if isinstance(cause, HfHubHTTPError):
+            return refused(cause, place)
+        if is_of_network(cause):
+            return StorageError(f"the hub cannot be reached ({first_line(cause)})", where=place, hint=_AGAIN)
+        cause = cause.__cause__
+    return None
+
+
+def is_of_network(problem: BaseException) -> bool:
     """Whether the connection is at fault; the client's own library for it changed from version to version."""
     library = type(problem).__module__.partition(".")[0]
     return isinstance(problem, OSError) or library.startswith(("httpx", "httpcore", "requests"))

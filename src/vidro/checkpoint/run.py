@@ -90,14 +90,18 @@ def create_run(runs_dir: Path, stem: str, *, out: Path | None, overwrite: bool) 
                 number += 1
 
 
-def check_place(out: Path, *, overwrite: bool) -> None:
-    """Raise RunError when a run cannot be made at `out`: asked before the text is read, which may take long."""
+def check_place(out: Path, *, overwrite: bool, resumable: bool = True) -> None:
+    """Raise RunError when a run cannot be made at `out`: asked before the text is read, which may take long.
+
+    `resumable`: whether the command that asks could also go on with a run that is there.
+    """
     if out.exists() and not out.is_dir():
         raise RunError("this is a file, not a folder", where=out, hint="Choose another --out.")
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not overwrite:
-        hint = "Continue it with --resume, replace it with --overwrite, or choose another --out."
+        ways = "Continue it with --resume, replace it" if resumable else "Replace it"
+        hint = f"{ways} with --overwrite, or choose another --out."
         raise RunError("this run directory exists already", where=out, hint=hint)
     if not is_run(out):
         raise RunError("--overwrite removes runs only, and this is not one", where=out, hint="Choose another --out.")

@@ -45,6 +45,7 @@ class Sample:
     `texts`: text and ids. `windows`: rows of ids for a language model, one length; `places`: which of them are
     compared. `classes`: texts for a classifier. `log_probabilities`: float [rows, places, V] or [texts, classes].
     `conversations`: (messages, whether the answer is asked for, the written text, the ids or None).
+    `begun`: the ids that are put before every text.
     """
 
     texts: list[tuple[str, list[int]]]
@@ -52,6 +53,7 @@ class Sample:
     windows: list[list[int]] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)
     conversations: list[tuple[list[dict[str, str]], bool, str, list[int] | None]] = field(default_factory=list)
 
 
@@ -98,6 +100,14 @@ def answer_of(module: str, written: Path, scratch: Path) -> Answer:
     return Answer([(what, result) for what, result in said["checks"]], said["problem"], said["by"])
 
 
+def agreed(answer: Answer) -> Answer:
+    """The answer, where everything held. Raises ExportError naming the first thing that differs."""
+    if answer.problem is not None:
+        hint = "Nothing was written. Please report it."
+        raise ExportError(f"{answer.by or 'the other process'} does not agree: {answer.problem}", hint=hint)
+    return answer
+
+
 # -- there: open and compare -----------------------------------------------------------------------------------------
 
 
@@ -129,7 +139,7 @@ def compare_with_transformers(directory: Path, sample: Sample, answer: Answer) -
 
     answer.by = f"transformers {transformers.__version__}"
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(directory)
-    yield same_ids(sample, lambda text: tokenizer(text, split_special_tokens=True)["input_ids"])
+    yield same_ids(sample, lambda text: tokenizer(text, split_special_tokens=True)["input_ids"], sample.begun)
     if sample.conversations:
         yield same_templates(sample, tokenizer)
     opener = transformers.AutoModelForSequenceClassification if sample.classes else transformers.AutoModelForCausalLM
@@ -157,11 +167,12 @@ def compare_with_vidro(directory: Path, sample: Sample, answer: Answer) -> Itera
 
     answer.by = "Vidro itself"
     tokenizer = Tokenizer.load(directory)
-    yield same_ids(sample, tokenizer.encode)
+    begun = [tokenizer.start_id] if tokenizer.puts_start_first else []
+    yield same_ids(sample, lambda text: [*begun, *tokenizer.encode(text)], sample.begun)
     model = read_model(directory).eval()
     with torch.inference_mode():
         if sample.classes:
-            rows = [tokenizer.encode(text) for text in sample.classes]
+            rows = [[*begun, *tokenizer.encode(text)] for text in sample.classes]
             length = max(map(len, rows))
             ids = torch.tensor([row + [tokenizer.padding_id] * (length - len(row)) for row in rows])
             yield same_numbers(class_logits(model, ids, torch.tensor([len(row) - 1 for row in rows])), sample)
@@ -169,11 +180,11 @@ def compare_with_vidro(directory: Path, sample: Sample, answer: Answer) -> Itera
             yield same_numbers(model(torch.tensor(sample.windows))[:, sample.places], sample)
 
 
-def same_ids(sample: Sample, encode: Any) -> tuple[str, str]:
-    """Every text has the ids that we expect."""
-    for text, expected in sample.texts:
-        found = [int(number) for number in encode(text)]
-        if found != list(expected):
+def same_ids(sample: Sample, encode: Any, begun: Sequence[int] = ()) -> tuple[str, str]:
+    """Every text has the ids that we expect, after those that begin it."""
+    for text, ids in sample.texts:
+        expected, found = [*begun, *ids], [int(number) for number in encode(text)]
+        if found != expected:
             raise Differs(f"the ids of {shortened(text)} differ {parting(found, expected)}")
     n_ids = sum(len(ids) for _, ids in sample.texts)
     return "ids", f"equal for {len(sample.texts)} difficult texts ({n_ids:,} tokens)"

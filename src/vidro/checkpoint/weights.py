@@ -11,12 +11,16 @@ file may be replaced meanwhile. Not here: what the names mean (`names`), whole d
 from __future__ import annotations
 
 import json
+import os
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -33,6 +37,9 @@ DTYPES: dict[str, torch.dtype] = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 """What safetensors calls the numbers that are read and written here."""
+
+ROWS_AT_ONCE = 64
+"""Of a matrix that is read turned: few enough for the processor's cache, enough to fill the lines that are written."""
 
 _ALTERED = "The file is cut short or altered."
 
@@ -86,25 +93,79 @@ def open_file(path: Path) -> Lazy:
     except (SafetensorError, OSError, ValueError, RecursionError, struct.error) as problem:
         first = (str(problem).splitlines() or [type(problem).__name__])[0][:200]
         raise CheckpointError(f"the weights cannot be read ({first})", where=path, hint=_ALTERED) from None
-    return Lazy({name: partial(_read, path, name, 8 + size, entry) for name, entry in header.items() if _real(name)})
+    return Lazy({name: InFile(path, name, 8 + size, entry) for name, entry in header.items() if name != "__metadata__"})
 
 
-def _real(name: str) -> bool:
-    return name != "__metadata__"
+@dataclass(frozen=True)
+class InFile:
+    """Where a tensor lies, and how it is read from there; each call reads it anew."""
+
+    path: Path
+    name: str
+    base: int
+    """The byte of the file that its offsets count from."""
+    entry: Mapping[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes, as the file's table says."""
+        return tuple(self.entry["shape"])
+
+    def __call__(self) -> Tensor:
+        """The tensor, in memory of its own."""
+        dtype, (start, end) = self._dtype(), self.entry["data_offsets"]
+        data = torch.empty(end - start, dtype=torch.uint8)
+        with self.path.open("rb", buffering=0) as stream:
+            stream.seek(self.base + start)
+            view, done = data.numpy().data, 0
+            while done < end - start and (got := stream.readinto(view[done:])):  # at most 2 GB come at once
+                done += got
+        self._check(done == end - start)
+        return data.view(dtype).reshape(self.shape)
+
+    def can_turn(self, pieces: int) -> bool:
+        """Whether it is a matrix whose transpose can be cut into so many pieces of the same size."""
+        return len(self.shape) == 2 and 0 not in self.shape and self.shape[1] % pieces == 0
+
+    def turned(self, pieces: int) -> list[Tensor]:
+        """A matrix [R, C] as `pieces` of [C / pieces, R]: the rows of its transpose, cut, each in memory of its own.
+
+        The same as ``self().mT.chunk(pieces)``, made contiguous, but the matrix as it lies there is never whole in
+        memory: some rows are read and put in their places while the cache has them. The gap behind each row is for
+        widths of whole pages, whose columns would push each other out of the cache.
+        """
+        (n_rows, n_columns), dtype = self.shape, self._dtype()
+        made = [torch.empty(n_columns // pieces, n_rows, dtype=dtype) for _ in range(pieces)]
+        number = np.dtype(f"u{dtype.itemsize}")
+        targets = [piece.view(torch.uint8).numpy().view(number) for piece in made]
+        rows = np.empty((ROWS_AT_ONCE, n_columns + 64 // dtype.itemsize), number)[:, :n_columns]
+        buffers = [memoryview(row).cast("B") for row in rows]
+        with self.path.open("rb", buffering=0) as stream:
+            stream.seek(self.base + self.entry["data_offsets"][0])
+            for at in range(0, n_rows, ROWS_AT_ONCE):
+                count = min(ROWS_AT_ONCE, n_rows - at)
+                self._check(_read_rows(stream, buffers[:count]) == count * n_columns * dtype.itemsize)
+                for target, part in zip(targets, np.split(rows[:count], pieces, axis=1), strict=True):
+                    target[:, at : at + count] = part.T
+        return made
+
+    def _dtype(self) -> torch.dtype:
+        if self.entry["dtype"] not in DTYPES:
+            known = "Supported: float64, float32, float16, bfloat16."
+            what = f"the tensor {self.name} holds {self.entry['dtype']}, not floats"
+            raise CheckpointError(what, where=self.path, hint=known)
+        return DTYPES[self.entry["dtype"]]
+
+    def _check(self, whole: bool) -> None:
+        if not whole:
+            raise CheckpointError("the weights cannot be read (it ends early)", where=self.path, hint=_ALTERED)
 
 
-def _read(path: Path, name: str, base: int, entry: Mapping[str, Any]) -> Tensor:
-    """One tensor, from its place in the file."""
-    if entry["dtype"] not in DTYPES:
-        known = "Supported: float64, float32, float16, bfloat16."
-        raise CheckpointError(f"the tensor {name} holds {entry['dtype']}, not floats", where=path, hint=known)
-    start, end = entry["data_offsets"]
-    data = torch.empty(end - start, dtype=torch.uint8)
-    with path.open("rb") as stream:
-        stream.seek(base + start)
-        if end > start and stream.readinto(data.numpy().data) != end - start:
-            raise CheckpointError("the weights cannot be read (it ends early)", where=path, hint=_ALTERED)
-    return data.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+def _read_rows(stream: FileIO, rows: list[memoryview]) -> int:
+    """Fill the rows from where the stream stands; the bytes that came."""
+    if sys.platform == "win32":  # where no call fills several
+        return sum(stream.readinto(row) for row in rows)
+    return os.readv(stream.fileno(), rows)
 
 
 def _shards(index: Path) -> dict[str, str]:

@@ -109,7 +109,8 @@ def opening_line_of(run: Run) -> str:
     """What the run and those before it have read."""
     from vidro.infer.reading import opening_line, texts_read
 
-    return opening_line(texts_read(*(each.record for each in run.ancestry()))).removesuffix(" and nothing else.") + "."
+    line = opening_line(texts_read(*(each.record for each in run.ancestry())))
+    return line.removesuffix(".").removesuffix(" and nothing else") + "."
 
 
 def answer(response: Response) -> None:

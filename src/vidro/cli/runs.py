@@ -62,7 +62,9 @@ def show_(run: RunName, /, *, json: Json = False) -> int:
     opened = load(run)
     found = summary(opened.path)
     if json:
-        print_json({**found, "record": opened.record, "settings": to_dict(opened.settings)})
+        settings = settings_of(opened)
+        known = None if settings is None else to_dict(settings)
+        print_json({**found, "record": opened.record, "settings": known})
         return 0
     show(facts(describe(found, opened)))
     samples = opened.samples()
@@ -87,7 +89,8 @@ def compare(*runs: Runs, plot: Plot = None, json: Json = False) -> int:
 
         save_picture(compare_runs(run.path for run in opened), target)
     found = [summary(run.path) for run in opened]
-    different = differences([run.settings for run in opened])
+    settings = [settings_of(run) for run in opened]
+    different = {} if None in settings else differences(settings)
     if json:
         print_json({"runs": found, "different_settings": different, **({"plot": target} if target else {})})
         return 0
@@ -269,6 +272,11 @@ def read_line(record: dict[str, Any]) -> tuple[str, str]:
         return "Text", f"{data['name']} ({size}, {counted(data['n_documents'], 'document')}), {data['source']}"
     parts = f"{data['n_train']:,} to learn from, {data['n_val']:,} to check with, {data['n_test']:,} to score with"
     return "Rows", f"{data['name']} ({parts}), {data['source']}"
+
+
+def settings_of(run: Any) -> Any:
+    """What the run was made with; None where it was made elsewhere and imported."""
+    return None if "imported" in run.record else run.settings
 
 
 FIGURES = ("bits_per_byte", "nats_per_token", "perplexity")

@@ -1,6 +1,7 @@
 """A classifier at work: texts in, classes with probabilities out, and which words made the difference.
 
-A text's ids stand alone, without a mark before them, so that other programs that read the run give the same numbers.
+A text's ids stand alone, without a mark before them, so that other programs that read the run give the same numbers;
+one that was trained elsewhere may have learned to read them after a token that begins every text (`starts`).
 Rows are padded behind their last token, which is the one that is read; a model that was trained as the book does it
 (`pad_to`) gets every text padded to one length and is read at the last place instead.
 Not here: training (`vidro.train.classify`), scores (`vidro.evals.accuracy`).
@@ -52,12 +53,13 @@ class Prediction:
 class Reader:
     """Turns texts into rows and rows into padded batches, the same way in training and afterwards.
 
-    `max_tokens`: longer texts are cut there. `pad_to`: the book's way, see above.
+    `max_tokens`: longer texts are cut there. `pad_to`: the book's way, `starts`: see above.
     """
 
     tokenizer: Tokenizer
     max_tokens: int
     pad_to: int | None = None
+    starts: bool = False
 
     def row(self, text: str, *, where: str | None = None) -> Row:
         """The ids of one text. Raises DataError for a text without any; `where` says which it is, among several."""
@@ -67,6 +69,7 @@ class Reader:
             raise TokenizerError(problem.what, where=where, hint=problem.hint) from None
         if not ids or not text.strip():
             raise DataError("there is no text to classify", where=where)
+        ids = [self.tokenizer.start_id, *ids] if self.starts else ids
         return Row(tuple(ids[: self.max_tokens]), max(0, len(ids) - self.max_tokens))
 
     def rows(self, texts: Sequence[str], *, first: int = 1) -> list[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from vidro.core.errors import VidroError
 from vidro.text.conversation import Message, PromptStyle
 from vidro.text.jinja_style import JinjaStyle, render_prompt
-from vidro.text.styles import STYLES, get_style, styles_for
+from vidro.text.styles import get_style, styles_for
 from vidro.text.tokenizer import Tokenizer
 
 ITSELF = "template"
@@ -21,7 +21,7 @@ _TALKS = (_TALK, [Message("system", "Be brief."), *_TALK])
 
 
 def recognise(source: str, tokenizer: Tokenizer) -> tuple[str | None, list[str]]:
-    """(a name in `STYLES`, `ITSELF` or None, what to say about it).
+    """(a name in `styles.STYLES`, `ITSELF` or None, what to say about it).
 
     `ITSELF`: no style of ours writes the same, and the template can be used and learned from. None: it cannot, and no
     style of ours writes its first turn the same.
@@ -31,7 +31,7 @@ def recognise(source: str, tokenizer: Tokenizer) -> tuple[str | None, list[str]]
     except VidroError as problem:
         return _by_first_turn(source, tokenizer, problem)
     for name in styles_for(tokenizer):
-        if _writes_the_same(STYLES[name], own):
+        if _writes_the_same(get_style(name, tokenizer), own):
             return name, [f"conversations: the style {name}, which writes what its template writes"]
     try:
         for talk in _TALKS:
@@ -66,7 +66,7 @@ def _by_first_turn(source: str, tokenizer: Tokenizer, problem: VidroError) -> tu
     for name in styles_for(tokenizer):
         if name in ("alpaca", "phi3"):
             continue
-        wanted = "".join(piece.text for piece in STYLES[name].prompt(_QUESTION))
+        wanted = "".join(piece.text for piece in get_style(name, tokenizer).prompt(_QUESTION))
         if render_prompt(source, _QUESTION, tokenizer) == wanted:
             return name, [f"{refused}; conversations: the style {name}, which begins them the same"]
     return None, [f"{refused}; name a style with --style to chat with it"]

@@ -4,15 +4,18 @@ There, a space is put before the text, spaces are written ▁, the text falls in
 its bytes, ``<0x41>``), and again and again the two neighbours are joined whose union is the token of the highest
 score, the leftmost first. So every way to cut a token into two tokens is a merge, in the order of scores.
 That is exact as long as no two joined tokens have the same score and every character of a token is a token itself;
-a vocabulary that is otherwise is refused. Not here: files that hold such tables (`checkpoint/foreign`).
+a vocabulary that is otherwise is refused; but for runs of spaces, to which Llama 2 gives one score, the lowest of all:
+there the order of ids gives the same pieces, which is tried out. `scored_bpe` goes from scores to merges, `scores_of`
+back.
+Not here: files that hold such tables (`checkpoint/foreign`, `checkpoint/gguf`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from vidro.core.errors import TokenizerError
 from vidro.text.layout import added_token
@@ -20,6 +23,8 @@ from vidro.text.layout import added_token
 SPACE = "▁"
 BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
 LONGEST_TOKEN = 256  # characters; the cuts of a token, and so the merges, grow with its length
+
+LONGEST_RUN = 64  # spaces in a token that has the score of another
 
 _CONVERT = "Give the tokenizer.json of the same model: --tokenizer FILE."
 
@@ -62,21 +67,98 @@ def scored_bpe(
 def merges_of(vocab: Mapping[str, int], scores: Sequence[float], special: Mapping[str, int]) -> list[str]:
     """Every way to make a token of two others, best score first, as "left right"."""
     plain = {token for token in vocab if token not in special and not BYTE_TOKEN.fullmatch(token)}
-    joined: list[tuple[float, str]] = []
+    joined: list[tuple[float, int, str]] = []
     for token in plain:
         if len(token) > LONGEST_TOKEN or not token:
             raise TokenizerError(f"a token of {len(token):,} characters is not supported", hint=_CONVERT)
         if len(token) > 1:
-            joined.append((-scores[vocab[token]], token))
+            joined.append((-scores[vocab[token]], vocab[token], token))
             strange = next((letter for letter in token if letter not in plain), None)
             if strange is not None:
                 what = f"the character {strange!a} is part of the token {token[:40]!a}, but no token itself"
                 raise TokenizerError(what, hint=_CONVERT)
     joined.sort()
-    if any(a[0] == b[0] for a, b in pairwise(joined)) or any(s != s for s, _ in joined):
+    ties = {token for (a, _, one), (b, _, other) in pairwise(joined) if a == b for token in (one, other)}
+    in_order = [token for _, _, token in joined]
+    if any(score != score for score, _, _ in joined) or (ties and not _runs_of_spaces(ties, in_order)):
         raise TokenizerError("two tokens of this vocabulary have the same score", hint=_CONVERT)
-    cuts = ((token[:place], token[place:]) for _, token in joined for place in range(1, len(token)))
+    cuts = ((token[:place], token[place:]) for token in in_order for place in range(1, len(token)))
     return [f"{left} {right}" for left, right in cuts if left in plain and right in plain]
+
+
+def _runs_of_spaces(ties: Collection[str], in_order: Sequence[str]) -> bool:
+    """Whether tokens of one score are runs of spaces that become the same pieces when they are joined one by one.
+
+    They have to come last and be in no other token, so that nothing else is joined while they are.
+    """
+    last, others = in_order[-len(ties) :], in_order[: -len(ties)]
+    if {*last} != {*ties} or {*"".join(ties)} != {SPACE} or any(2 * SPACE in token for token in others):
+        return False
+    rank, longest = {len(token): n for n, token in enumerate(last)}, max(map(len, last))
+    same = dict.fromkeys(rank, 0)
+    return longest <= LONGEST_RUN and all(_joined(n, rank) == _joined(n, same) for n in range(2, 3 * longest + 1))
+
+
+def _joined(n: int, rank: Mapping[int, int]) -> list[int]:
+    """The pieces of a run of `n`: the pair whose union has the lowest rank is joined, of equals the leftmost."""
+    pieces = [1] * n
+    while unions := [(rank[a + b], place) for place, (a, b) in enumerate(pairwise(pieces)) if a + b in rank]:
+        place = min(unions)[1]
+        pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
+    return pieces
+
+
+class Scored(NamedTuple):
+    """A vocabulary as SentencePiece keeps it: the score of each id, and whether a space is put before a text."""
+
+    scores: list[float]
+    space_first: bool
+
+
+def is_scored(spec: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer.json is of this kind: characters that are no token fall into byte tokens."""
+    return spec["model"]["type"] == "BPE" and bool(spec["model"].get("byte_fallback"))
+
+
+def scores_of(spec: Mapping[str, Any]) -> Scored:
+    """The scores that lead to the merges of a tokenizer.json, which need not be the ones it was made with.
+
+    Raises TokenizerError where no scores do: then its merges come from somewhere else.
+    """
+    model, special = spec["model"], {token["content"]: token["id"] for token in spec["added_tokens"]}
+    vocab: dict[str, int] = model["vocab"]
+    strange = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
+    if any(model.get(key) for key in strange) or model.get("unk_token") not in special:
+        raise TokenizerError("it does not cut texts the way SentencePiece does")
+    if sum(BYTE_TOKEN.fullmatch(token) is not None for token in vocab) != 256:
+        raise TokenizerError("it lacks some of the 256 byte tokens")
+    for name in special:
+        if any(name[:place] in vocab and name[place:] in vocab for place in range(1, len(name))):
+            what = f"the special token {name[:40]!a} is two tokens joined, so that a text could become it"
+            raise TokenizerError(what)
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    made = [merge.replace(" ", "") for merge in merges]
+    order = {token: rank for rank, token in enumerate(dict.fromkeys(made))}
+    rest = [token for token in vocab if not (token in order or token in special or BYTE_TOKEN.fullmatch(token))]
+    scores = [0.0] * (max(vocab.values()) + 1)
+    for rank, token in enumerate([*order, *rest]):
+        scores[vocab[token]] = -float(rank)
+    ranks = [order[token] for token in made]
+    if ranks != sorted(ranks) or sorted(merges) != sorted(merges_of(vocab, scores, special)):
+        raise TokenizerError("its merges do not follow from one score for each token")
+    return Scored(scores, _space_first(spec))
+
+
+def _space_first(spec: Mapping[str, Any]) -> bool:
+    for answer in (True, False):
+        if spec.get("normalizer") == _normaliser(answer) and spec.get("pre_tokenizer") is None:
+            return answer
+    if spec.get("normalizer") is None and spec.get("pre_tokenizer") == _NO_SPACE:
+        return False
+    raise TokenizerError("it changes texts before it cuts them in a way that SentencePiece does not")
+
+
+_NO_SPACE = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "never", "split": False}
 
 
 def starts_with(name: str, number: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vidro.core.errors import TokenizerError, UsageError, did_you_mean
 from vidro.text.conversation import Message, PromptStyle, Segment, check_asks, check_turns, join_plain
@@ -160,7 +160,8 @@ def get_style(spec: str, tokenizer: Tokenizer | None = None) -> PromptStyle:
     """The style of a name in `STYLES`, or "jinja:FILE".
 
     With a tokenizer it is checked that it has all the special tokens (TokenizerError); a template needs it where it
-    names tokens that do not look like `<|…|>`, or writes `bos_token` or `eos_token`. Raises UsageError.
+    names tokens that do not look like `<|…|>`, or writes `bos_token` or `eos_token`. Raises UsageError. In alpaca and
+    phi3 an answer ends as a text ends, whatever that mark is called.
 
     >>> [segment.text for segment in get_style("phi3").prompt([Message("user", "Hi")])]
     ['<|user|>\\nHi\\n<|assistant|>:\\n']
@@ -171,13 +172,24 @@ def get_style(spec: str, tokenizer: Tokenizer | None = None) -> PromptStyle:
 
         style = load_template(spec.removeprefix("jinja:"), tokenizer)
     elif spec in STYLES:
-        style = STYLES[spec]
+        style = ending_as_texts(STYLES[spec], tokenizer)
     else:
         raise UsageError(f"there is no prompt style {spec!r}", hint=did_you_mean(spec, [*STYLES, "jinja:FILE"]))
     if tokenizer is not None:
         for name in special_names(style):
             special_id(tokenizer, name, wanted_by=f"the style {spec}")
     return style
+
+
+def ending_as_texts(style: TurnStyle, tokenizer: Tokenizer | None) -> TurnStyle:
+    """A style in plain text, whose answers end with this tokenizer's own end mark; any other style as it is."""
+    if tokenizer is None or not style.plain or style.end_token in tokenizer.special_ids:
+        return style
+    try:
+        end = tokenizer.eot_id
+    except TokenizerError:  # it has none
+        return style
+    return replace(style, end_token=next((name for name, n in tokenizer.special_ids.items() if n == end), EOT))
 
 
 def special_names(style: PromptStyle) -> list[str]:
@@ -188,7 +200,8 @@ def special_names(style: PromptStyle) -> list[str]:
 
 def styles_for(tokenizer: Tokenizer) -> list[str]:
     """The named styles whose special tokens this tokenizer has."""
-    return [name for name, style in STYLES.items() if set(special_names(style)) <= set(tokenizer.special_ids)]
+    styles = {name: ending_as_texts(style, tokenizer) for name, style in STYLES.items()}
+    return [name for name, style in styles.items() if set(special_names(style)) <= set(tokenizer.special_ids)]
 
 
 def default_style(tokenizer: Tokenizer) -> str:

@@ -111,6 +111,8 @@ class Tokenizer:
         """Write tokenizer.json and tokenizer_config.json, each in one step. Raises StorageError."""
         names = {number: name for name, number in self._engine.get_vocab(with_added_tokens=True).items()}
         settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        # Else Transformers 4 hands models token_type_ids, which Llama refuses and GPT-2 adds to its input.
+        settings["model_input_names"] = ["input_ids", "attention_mask"]
         if self._eot_id is not None:
             settings |= {"bos_token": names[self.start_id], "eos_token": names[self._eot_id]}
         if self.pad_id is not None:
@@ -148,7 +150,12 @@ class Tokenizer:
         Some models were trained with a token of its own there, and their tokenizer.json says so (Llama 3's
         `<|begin_of_text|>`). `encode` adds neither; who feeds a model does.
         """
-        return self._put_first[0] if self._put_first and self.is_special(self._put_first[0]) else self.eot_id
+        return self._put_first[0] if self.puts_start_first else self.eot_id
+
+    @property
+    def puts_start_first(self) -> bool:
+        """Whether other programs that read this tokenizer.json put `start_id` before every text."""
+        return bool(self._put_first) and self.is_special(self._put_first[0])
 
     def __getstate__(self) -> dict[str, Any]:
         return {"spec": self._spec, "eot": self._named[0], "pad": self._named[1], "notes": self.notes}

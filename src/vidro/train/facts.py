@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from vidro.checkpoint.run import versions
 from vidro.model.count import count
 from vidro.train.machine import denormals_are_flushed
-from vidro.train.planning import plan_fields
 
 if TYPE_CHECKING:
     from vidro.config.schema import ModelConfig
@@ -61,6 +60,8 @@ def made_of(tokenizer: Tokenizer, model: ModelConfig) -> dict[str, Any]:
 
 def announce(run: AssembledRun, *, resumed: bool) -> None:
     """The event that opens a run or its continuation, and what the user should know before it begins."""
+    from vidro.train.planning import plan_fields  # here: it brings every reader of documents, and an import needs none
+
     step = run.loop.state.step
     if resumed:
         run.events.emit("resumed", step=step)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,9 +29,11 @@ from vidro.core.errors import RunError, UsageError
 from vidro.core.events import EventStream
 from vidro.core.files import write_text_atomic
 from vidro.evals.plots import plot_run
+from vidro.infer.answering import TEMPLATE
 from vidro.model.count import count
 from vidro.model.device import autocast, choose_device, choose_precision
 from vidro.model.transformer import Transformer
+from vidro.text.conversation import PromptStyle
 from vidro.text.tokenizer import Tokenizer
 from vidro.train.assemble import make_ready, speed_facts
 from vidro.train.conclude import STATUS
@@ -79,7 +81,7 @@ class Job:
     """One kind of fine-tuning, ready for the loop.
 
     `finish` scores the model that is kept and may write files into the run's folder; its dict becomes the results.
-    `facts` are what a resume must find unchanged, `files` small texts that belong into the run's folder.
+    `facts` are what a resume must find unchanged, `style` how it is taught to answer, if it is.
     """
 
     kind: str
@@ -92,7 +94,7 @@ class Job:
     facts: dict[str, Any]
     finish: Callable[[Transformer, Path], dict[str, Any]]
     notes: tuple[str, ...] = ()
-    files: dict[str, str] = field(default_factory=dict)
+    style: PromptStyle | None = None
     rows_each: int = 1  # rows of a batch for each row of the table: a pair of answers is two
 
 
@@ -179,9 +181,9 @@ def _train(
         job.task.look_rows = facts.look_rows
     with run_log(path, around.sinks, clock=around.clock) as events, StopSignal(around.on_landing) as stop:
         if checkpoint is None:
-            write_model(path, job.model, job.tokenizer)
-            for name, text in job.files.items():
-                write_text_atomic(path / name, text)
+            write_model(path, job.model, job.tokenizer, end_token=None if job.style is None else job.style.end_token)
+            if job.style is not None:
+                write_text_atomic(path / TEMPLATE, job.style.jinja)
         loop, keeper = assemble(path, job, facts, events=events, around=around, stop=stop, at=checkpoint)
         before_s = loop.state.elapsed_s
         announce(path, job, loop, events, resumed=checkpoint is not None)

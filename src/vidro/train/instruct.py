@@ -36,7 +36,7 @@ from vidro.evals.answer_loss import examples_loss
 from vidro.evals.answer_yardsticks import repeated_questions, similar_answers
 from vidro.evals.answering import answers_to, evenly, fits, write_answers
 from vidro.evals.answers import score_answers
-from vidro.infer.answering import TEMPLATE, Answerer
+from vidro.infer.answering import Answerer
 from vidro.model.loss import lm_loss
 from vidro.model.modes import at_rest
 from vidro.model.transformer import Transformer
@@ -50,6 +50,7 @@ from vidro.train.tuning import checksums, lasting, lora_notes, prepare_learning,
 
 EPOCHS = 3.0
 RESPONSES = "responses.jsonl"
+SAMPLE_TOKENS = 60  # of an answer that is shown while it learns
 
 
 @dataclass(kw_only=True)
@@ -130,8 +131,9 @@ def answered(
 ) -> list[dict[str, Any]]:
     """What the model answers to the first questions, as ``sample`` events have it."""
     asked = [row.prompt for row in rows[:n]]
+    how = SamplingOptions(greedy=True, max_tokens=SAMPLE_TOKENS)
     with at_rest(model):
-        answers = Answerer(model, tokenizer, style).answers(asked, SamplingOptions(greedy=True, max_tokens=60))
+        answers = Answerer(model, tokenizer, style).answers(asked, how)
     return [
         {"prompt": f"{talk[-1].text}\n", "text": answer.text, "seed": None}
         for talk, answer in zip(asked, answers, strict=True)
@@ -195,7 +197,7 @@ def instruct_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Ch
             *packing_notes(task),
             *lora_notes(model),
         ),
-        files={TEMPLATE: style.jinja},
+        style=style,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from vidro.core.shapes import Float, Int
 from vidro.data.collate import Example, check_ends, collate, make_example
 from vidro.data.instructions import PreferenceRow, PreferenceTable, RowSplit, read_preferences, split_instructions
 from vidro.evals.accuracy import wilson
-from vidro.infer.answering import TEMPLATE, style_of_run
+from vidro.infer.answering import style_of_run
 from vidro.model.loss import IGNORE
 from vidro.model.modes import at_rest
 from vidro.model.transformer import Transformer
@@ -217,7 +217,7 @@ def prefer_job(options: TuneSettings, parent: OpenedRun | None, checkpoint: Chec
         facts={**checksums(options.rows.data), "its tokenizer": tokenizer.fingerprint},
         finish=lambda kept, folder: finish(kept, reference, task, parts["test"]),
         notes=(*notes, *lora_notes(model)),
-        files={TEMPLATE: style.jinja},
+        style=style,
         rows_each=2,
     )
 

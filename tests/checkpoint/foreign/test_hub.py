@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.checkpoint.foreign.fake_hub import FakeHub, Repository, repository_of, serving
+from tests.checkpoint.fake_hub import FakeHub, Repository, repository_of, serving
 
 import vidro
 from vidro.checkpoint.foreign import hub as hub_module

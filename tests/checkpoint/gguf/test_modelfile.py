@@ -85,6 +85,13 @@ def test_the_template_writes_what_the_style_writes(name: str, talk: list[Message
     assert go(template, {"Messages": messages}) == expected
 
 
+def test_what_ollama_puts_first_itself_is_not_written_twice() -> None:
+    told, _ = go_template(STYLES["llama3"], "<|begin_of_text|>")
+    whole, _ = go_template(STYLES["llama3"])
+    assert f"<|begin_of_text|>{told}" == whole
+    assert go_template(STYLES["chatml"], "<|begin_of_text|>") == go_template(STYLES["chatml"])
+
+
 def test_what_ollama_cannot_do_is_said() -> None:
     assert "cuts blanks" in go_template(STYLES["llama3"])[1][0]
     assert '"### Input:"' in go_template(STYLES["alpaca"])[1][0]

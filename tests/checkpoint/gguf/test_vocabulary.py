@@ -7,16 +7,28 @@ from typing import Any
 
 import pytest
 
-from vidro.checkpoint.gguf.vocabulary import CONTROL, NEVER, NORMAL, UNUSED, USER_DEFINED, vocabulary
+from vidro.checkpoint.gguf.vocabulary import BYTE, CONTROL, NEVER, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, vocabulary
 from vidro.core.errors import TokenizerError
 from vidro.data.tinyworld import text
 from vidro.text.layout import to_letters
 from vidro.text.patterns import byte_level
+from vidro.text.sentencepiece import scored_bpe
 from vidro.text.tokenizer import Tokenizer
 from vidro.text.train import build_bytes, build_chars, build_words, train_bpe
 
 TALE = text(seed=4, n_bytes=8_000)
 BPE = train_bpe([TALE], 320)
+
+
+SPECIAL = {"<unk>": 0, "<s>": 1, "</s>": 2}
+PIECES = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), "ab", "▁ab", "a", "b", "▁"]
+
+
+def pieces(**parts: Any) -> Tokenizer:
+    """A vocabulary of SentencePiece's form."""
+    scores = [0.0] * 259 + [-5.0, -7.0, -9.0, -10.0, -11.0]
+    spec = scored_bpe(PIECES, scores, special=SPECIAL, unk="<unk>", start="<s>")
+    return Tokenizer({**spec, **parts}, eot="</s>")
 
 
 def altered(**parts: Any) -> Tokenizer:
@@ -54,6 +66,17 @@ def test_bytes_and_characters_have_a_merge_that_never_happens() -> None:
     assert "leaves out characters" in words.notes[0]
 
 
+def test_pieces_with_scores() -> None:
+    words = vocabulary(pieces(), 266)
+    assert (words.pre, words.merges, words.unk, words.bos, words.eos) == ("default", [], 0, 1, 2)
+    assert words.adds_bos
+    assert words.tokens[:3] + words.tokens[259:] == [*SPECIAL, *PIECES[259:], "[PAD264]", "[PAD265]"]
+    assert words.types == [UNKNOWN, CONTROL, CONTROL, *[BYTE] * 256, *[NORMAL] * 5, UNUSED, UNUSED]
+    assert words.scored is not None
+    assert words.scored.space_first
+    assert words.scored.scores[259] > words.scored.scores[260] > max(words.scored.scores[261:])
+
+
 @pytest.mark.parametrize(
     ("tokenizer", "message"),
     [
@@ -68,8 +91,9 @@ def test_bytes_and_characters_have_a_merge_that_never_happens() -> None:
         (altered(normalizer={"type": "NFC"}), "changes texts before"),
         (altered(pre_tokenizer=byte_level("llama3")), "does not take a piece as it is"),
         (altered(model={"ignore_merges": True}), "takes a piece as it is"),
+        (pieces(normalizer={"type": "NFC"}), "SentencePiece's form: it changes texts"),
     ],
-    ids=["words", "unk", "letters", "cl100k", "prefix space", "normalizer", "merges", "no merges"],
+    ids=["words", "unk", "letters", "cl100k", "prefix space", "normalizer", "merges", "no merges", "pieces"],
 )
 def test_what_llama_cpp_has_no_word_for_is_refused(tokenizer: Tokenizer, message: str) -> None:
     with pytest.raises(TokenizerError, match=message) as caught:

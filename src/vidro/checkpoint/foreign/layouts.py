@@ -229,7 +229,6 @@ def _head(
         del plain[f"{head}.weight"]
         labels = tuple(f"LABEL_{number}" for number in range(weight.shape[0]))
         notes.append(f"a classifier of {len(labels)} classes, whose names no .pth holds ({', '.join(labels[:3])} …)")
-        notes.append("it is read at a text's last token; the book reads the last place, padding included")
         return plain, labels, False, notes
     tied = weight is embedding or (weight.shape == embedding.shape and torch.equal(weight, embedding))
     if tied:

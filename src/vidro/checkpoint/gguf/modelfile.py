@@ -23,17 +23,21 @@ PLAIN = "{{ .Prompt }}"
 
 @dataclass(frozen=True)
 class OllamaFacts:
-    """What a Modelfile says: the file beside it, the run's style, where to stop, the model's context in tokens."""
+    """What a Modelfile says: the file beside it, the run's style, where to stop, the model's context in tokens.
+
+    `begins`: the token that Ollama itself puts before every text, since the file asks for it.
+    """
 
     file: str
     style: PromptStyle | None
     stops: Sequence[str]
     context_length: int
+    begins: str = ""
 
 
 def modelfile(facts: OllamaFacts, name: str) -> tuple[str, list[str]]:
     """The text of the Modelfile, and remarks on what Ollama cannot be told."""
-    template, notes = go_template(facts.style)
+    template, notes = go_template(facts.style, facts.begins)
     lines = [
         f"# ollama create {name} -f Modelfile",
         f"# ollama run {name}",
@@ -52,8 +56,10 @@ def quoted(text: str) -> str:
     return f'"{text}"'
 
 
-def go_template(style: PromptStyle | None) -> tuple[str | None, list[str]]:
+def go_template(style: PromptStyle | None, begins: str = "") -> tuple[str | None, list[str]]:
     """A style in Go's template language, and remarks; None for a template that cannot be translated.
+
+    A start that Ollama puts there itself (`begins`) is left out: it would be read twice.
 
     >>> go_template(None)
     ('{{ .Prompt }}', [])
@@ -80,4 +86,5 @@ def go_template(style: PromptStyle | None) -> tuple[str | None, list[str]]:
         f'{{{{ {"if" if role == "system" else "else if"} eq .Role "{role}" }}}}{before}{{{{ .Content }}}}{behind}'
         for role, (before, behind) in turns.items()
     )
-    return f"{style.start}{{{{ range .Messages }}}}{said}{{{{ end }}}}{{{{ end }}}}{style.answer[0]}", notes
+    start = style.start.removeprefix(begins)
+    return f"{start}{{{{ range .Messages }}}}{said}{{{{ end }}}}{{{{ end }}}}{style.answer[0]}", notes

@@ -132,7 +132,7 @@ def _made(spec: dict[str, Any], table: Table) -> Tokenizer:
     if turn in ENDS_OF_TURNS and text_end is not None:
         end = text_end
         table.notes.append(f"texts end with {end}, answers with {turn}")
-    if begins and start is not None and start != end:
+    if begins and start is not None:
         spec["post_processor"] = starts_with(start, table.named["bos"])
         table.notes.append(f"every text begins with {start}, as this file asks for")
     if table.values.get(PREFIX + "add_eos_token") is True and end is not None:

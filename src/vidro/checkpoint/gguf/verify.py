@@ -137,6 +137,8 @@ class Llama:
         settings.warmup, settings.n_gpu_layers, settings.verbosity = False, 0, 0
         # What was computed for earlier tokens is kept as it is: rounding it to 16 bits is a choice of who runs a model.
         settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        # So is its flash attention, which rounds queries to 16 bits: 0.02 nats on real weights, 0.00001 without.
+        settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.server = xllamacpp.Server(settings)
         # A proxy that the environment names has no part in a call to this very process.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -151,9 +153,12 @@ class Llama:
         except urllib.error.HTTPError as problem:
             raise Differs(f"{path} refuses: {problem.read().decode(errors='replace')[:200]}") from None
 
-    def encode(self, text: str, *, names_are_tokens: bool = False) -> list[int]:
-        """The ids of a text; with `names_are_tokens` the name of a special token becomes the token."""
-        return self.post("/tokenize", content=text, add_special=False, parse_special=names_are_tokens)["tokens"]
+    def encode(self, text: str, *, names_are_tokens: bool = False, begun: bool = False) -> list[int]:
+        """The ids of a text; with `names_are_tokens` the name of a special token becomes the token.
+
+        `begun`: after the token that the file asks to be put before every text, where it asks for one.
+        """
+        return self.post("/tokenize", content=text, add_special=begun, parse_special=names_are_tokens)["tokens"]
 
     def next_token(self, question: Question) -> tuple[float, list[tuple[int, float]]]:
         """ln of the target's probability after the question's tokens, and the most probable tokens with theirs.
@@ -200,12 +205,15 @@ def same_conversations(sample: Sample, llama: Llama) -> tuple[str, str]:
     asked = [conversation for conversation in sample.conversations if conversation[1]]
     for messages, _, expected, ids in asked:
         written = llama.post("/apply-template", messages=messages)["prompt"]
-        if written != expected:
+        # A token that the file puts before every text is cut from what the template writes, not to stand there twice.
+        first = expected.removesuffix(written)
+        begun = first != "" and llama.encode(first, names_are_tokens=True) == llama.encode("", begun=True)
+        if written != expected and not begun:
             at = first_difference(written, expected)
             raise Differs(
                 f"the chat template writes {shortened(written[at:])} at character {at}, not {shortened(expected[at:])}"
             )
-        found = llama.encode(written, names_are_tokens=True)
+        found = llama.encode(written, names_are_tokens=True, begun=begun)
         if ids is not None and found != list(ids):
             at = first_difference(found, ids)
             raise Differs(

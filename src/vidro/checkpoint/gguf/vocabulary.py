@@ -2,7 +2,8 @@
 
 llama.cpp knows byte-level BPE, tokens spelled with a letter for each byte ("Ġthe"), and cuts a text into pieces by one
 of its own patterns, known by name. So a pattern without a name there cannot be exported; bytes can, as a BPE whose only
-merge never happens, and so can characters of ASCII, which are one byte each.
+merge never happens, and so can characters of ASCII, which are one byte each. It also knows SentencePiece's pieces, with
+a score for each instead of merges.
 
 Not here: the file (`write`), chat templates in Ollama's language (`modelfile`).
 """
@@ -10,17 +11,18 @@ Not here: the file (`write`), chat templates in Ollama's language (`modelfile`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vidro.core.errors import TokenizerError
 from vidro.text.layout import BYTE_LETTERS, to_letters
 from vidro.text.patterns import CL100K, GPT2, LLAMA3, QWEN2, known_pattern
+from vidro.text.sentencepiece import BYTE_TOKEN, Scored, is_scored, scores_of
 from vidro.text.special import UNK
 from vidro.text.tokenizer import Tokenizer
 
-NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Kinds of tokens (ggml's ``llama_token_type``)."""
 
 PATTERN_NAMES = {GPT2: "gpt-2", QWEN2: "qwen2", LLAMA3: "llama-bpe"}
@@ -36,11 +38,13 @@ _OTHER_WAY = "Export it with --format hf, or train a model with a bpe tokenizer.
 class Vocabulary:
     """Everything a GGUF file says of a tokenizer.
 
-    pre       llama.cpp's name of the pattern that cuts texts into pieces
+    pre       llama.cpp's name of the pattern that cuts texts into pieces; of pieces with scores, "default"
     tokens    by id, in letters for bytes; special tokens by name; as many as the model has embeddings
-    types     of each token: NORMAL, CONTROL, USER_DEFINED or UNUSED
-    merges    "left right", first the one that is done first
+    types     of each token: NORMAL, CONTROL, …
+    merges    "left right", first the one that is done first; none where there are scores
     adds_bos  whether `bos` is put before every text
+    scored    of SentencePiece's pieces: the score of each, and whether a space is put before a text
+    unk       there, what is unknown
     notes     what the user has to know
     """
 
@@ -54,6 +58,8 @@ class Vocabulary:
     pad: int | None
     adds_bos: bool
     chat_template: str | None
+    scored: Scored | None = None
+    unk: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -75,25 +81,50 @@ def vocabulary(
         raise TokenizerError(what, hint="They do not belong together.")
     spec: dict[str, Any] = json.loads(tokenizer.to_json())
     notes: list[str] = []
-    if spec["model"]["type"] == "BPE":
+    scored = _from_scores(spec) if is_scored(spec) else None
+    if scored is not None:
+        pre, entries, merges = "default", spec["model"]["vocab"], []
+    elif spec["model"]["type"] == "BPE":
         pre, entries, merges = _from_bpe(spec, tokenizer)
     else:
         pre, entries, merges = _from_characters(spec, tokenizer)
         notes.append("llama.cpp leaves out characters that the vocabulary lacks, without a word; Vidro refuses them.")
     tokens, types = _by_id(entries, spec["added_tokens"], n_tokens, set(spelled))
+    unk = None if scored is None else entries[spec["model"]["unk_token"]]
+    if unk is not None:
+        types = _types_of_pieces(tokens, types, unk)
     return Vocabulary(
         pre=pre,
         tokens=tokens,
         types=types,
-        merges=merges or [NEVER],
+        merges=merges or ([NEVER] if scored is None else []),
         bos=tokenizer.start_id,
         eos=tokenizer.eot_id,
         eot=None if end_token is None else tokenizer.special_ids[end_token],
         pad=tokenizer.pad_id,
-        adds_bos=tokenizer.start_id != tokenizer.eot_id,
+        adds_bos=tokenizer.puts_start_first,
         chat_template=chat_template,
+        scored=scored,
+        unk=unk,
         notes=tuple(notes),
     )
+
+
+def _from_scores(spec: Mapping[str, Any]) -> Scored:
+    """Scores and the space before a text, of SentencePiece's pieces."""
+    try:
+        return scores_of(spec)
+    except TokenizerError as problem:
+        what = f"GGUF cannot express this vocabulary of SentencePiece's form: {problem.what}"
+        raise TokenizerError(what, hint=_OTHER_WAY) from None
+
+
+def _types_of_pieces(tokens: Sequence[str], types: Sequence[int], unk: int) -> list[int]:
+    """The kinds of SentencePiece's pieces, among which bytes and what is unknown have kinds of their own."""
+    kinds = zip(tokens, types, strict=True)
+    found = [BYTE if kind == NORMAL and BYTE_TOKEN.fullmatch(token) else kind for token, kind in kinds]
+    found[unk] = UNKNOWN
+    return found
 
 
 def _from_bpe(spec: Mapping[str, Any], tokenizer: Tokenizer) -> tuple[str, dict[str, int], list[str]]:

@@ -160,11 +160,18 @@ def add_settings(writer: GGUFWriter, config: ModelConfig, kind: str, name: str) 
 
 def add_vocabulary(writer: GGUFWriter, words: Vocabulary) -> None:
     """The tokenizer's keys."""
-    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_model("gpt2" if words.scored is None else "llama")
     writer.add_tokenizer_pre(words.pre)
     writer.add_token_list(words.tokens)
     writer.add_token_types(words.types)
-    writer.add_token_merges(words.merges)
+    if words.scored is None:
+        writer.add_token_merges(words.merges)
+    else:
+        fillers = [0.0] * (len(words.tokens) - len(words.scored.scores))
+        writer.add_token_scores([*words.scored.scores, *fillers])
+        writer.add_add_space_prefix(words.scored.space_first)
+    if words.unk is not None:
+        writer.add_unk_token_id(words.unk)
     writer.add_bos_token_id(words.bos)
     writer.add_eos_token_id(words.eos)
     if words.eot is not None:

@@ -104,7 +104,8 @@ for answer in (expected, "the cat was seen by the dog", "the dog was seen by the
 # replies and what can be read in them. The replies are *examples*: we wrote them for this lesson.
 
 # %%
-print(judging.score_prompt(*unseen[0], answers["early"][0]), "\n")
+task, expected = unseen[0]
+print(judging.score_prompt(task, expected, answers["early"][0]), "\n")
 for reply in ("85", "**Score: 85/100**", "I would give it an 85.", "2 of 7 words are wrong, so 70", "85.5", ""):
     print(f"{reply!r:32} {judging.read_score(reply)}")
 
