@@ -115,7 +115,7 @@ def index(names: Sequence[str], pages: Sequence[str]) -> str:
         "# Vidro",
         "Give it a book and ten minutes; get a language model of your own, and see through it.",
         "[What it is and how to begin](README.md) · [A tour of one training run](docs/tour.md)",
-        contents("", ["README"], hidden=True),
+        contents("", ["README"]),
         "## Lessons",
         "Each is one idea, run before you read it: what you see is what the code gave. The same on your machine, with "
         "exercises: `vidro learn`.",
@@ -125,14 +125,15 @@ def index(names: Sequence[str], pages: Sequence[str]) -> str:
         if here:
             rows = "\n".join(f"- [{lesson.title}](lessons/{lesson.name}.md): {lesson.idea}" for lesson in here)
             parts += [f"### {chapter.title}", linked(rows)]
-            parts.append(contents(chapter.title, [f"lessons/{lesson.name}" for lesson in here], hidden=True))
+            parts.append(contents(chapter.title, [f"lessons/{lesson.name}" for lesson in here]))
     guide = [f"docs/{name}" for name in (*GUIDE, *missing) if name in pages]
-    return "\n\n".join([*parts, "## Guide", contents("Guide", guide, hidden=False)]) + "\n"
+    rows = "\n".join(f"- []({name}.md)" for name in guide)  # the link is the page's title
+    return "\n\n".join([*parts, "## Guide", rows, contents("Guide", guide)]) + "\n"
 
 
-def contents(caption: str, entries: Sequence[str], *, hidden: bool) -> str:
-    """MyST's list of pages, which also fills the bar at the left."""
-    options = [*([f":caption: {caption}"] if caption else []), ":maxdepth: 1", *([":hidden:"] if hidden else [])]
+def contents(caption: str, entries: Sequence[str]) -> str:
+    """MyST's list of pages, not shown: it fills the bar at the left."""
+    options = [*([f":caption: {caption}"] if caption else []), ":maxdepth: 1", ":hidden:"]
     return "\n".join(["```{toctree}", *options, "", *entries, "```"])
 
 

@@ -25,7 +25,7 @@ app = make_app(
 )
 
 MINUTES = 2.0
-ASSISTANT_SHARE = 1.35  # of the minutes of the first training: all of it together takes about five
+ASSISTANT_SHARE = 1.5  # of the minutes of the first training: all of it together takes about five
 STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"

@@ -39,11 +39,11 @@ def classifier(base: Run, out: Path | None, budget: dict[str, Any], *, threads: 
 def assistant(base: Run, out: Path | None, budget: dict[str, Any], *, threads: int | None, heading: Heading) -> Run:
     """Stage eight: the model learns to answer; what it answers to questions that it never saw, kind by kind."""
     heading("An assistant", "It learns to answer from questions with answers; then it is asked new ones:")
-    looks = {"threads": threads, "evals": 6, "val_share": 0.01, "answer_tokens": 40}
+    looks = {"threads": threads, "evals": 4, "val_share": 0.01, "answer_tokens": 40}
     # So many rows are a second pretraining, at rates between its own and the gentle ones of a small table; and of the
     # styles with turns this one takes the fewest tokens (docs/diary.md).
-    rates = {"lr": 0.002, "embedding_lr": 0.01, "muon_lr": 0.01, "decay": 0.8}
-    settings = {**budget, **looks, **rates, "batch_rows": 32, "style": "phi3-chat"}
+    rates = {"lr": 0.003, "embedding_lr": 0.014, "muon_lr": 0.014, "decay": 0.8}
+    settings = {**budget, **looks, **rates, "batch_rows": 64, "style": "phi3-chat"}
     run = tuned("instruct", base, out, "tinyworld-instructions", settings)
     answers, before = run.record["results"]["answers"], scores_before(base, style=run.answerer.style.name)
     note(f"  {'exactly right':<14}{'before':>7}{'now':>8}")
