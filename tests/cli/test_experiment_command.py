@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import vidro
+from vidro.cli.experiment import drawn
 from vidro.cli.main import main
+from vidro.cli.terminal import show
 from vidro.learn.experiments import facts
 from vidro.learn.experiments.rank_one import Effort
-from vidro.learn.experiments.registry import EXPERIMENTS
+from vidro.learn.experiments.registry import EXPERIMENTS, Table
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,3 +54,12 @@ def test_facts_of_a_run_that_knows_nothing_yet(
     assert "facts are recalled" in found["findings"][0]
     for path in found["figures"]:
         assert Path(path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_wide_tables_lose_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = tuple(f"right tokens of {number}" for number in range(6))
+    show(drawn(Table("", ("times", *names), [("64", *(f"4.86 ± 0.{number}7" for number in range(6)))])))
+    said = capsys.readouterr().out
+    assert all(f"0.{number}7" in said for number in range(6))
+    assert max(map(len, said.splitlines())) <= 80

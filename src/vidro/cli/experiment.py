@@ -115,6 +115,8 @@ def drawn(measured: Measured) -> Any:
     grid = table(*measured.columns, right=tuple(
         name for place, name in columns if all(len(row[place]) <= LONGEST_NUMBER for row in rows)
     ))  # fmt: skip
+    for column in grid.columns:
+        column.no_wrap = False  # with many columns of figures, those would be cut where a terminal is narrow
     for row in rows:
         grid.add_row(*map(escape, row))
     return grid

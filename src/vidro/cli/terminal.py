@@ -82,9 +82,9 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
-        # What cannot break is cut where the terminal is narrow. Only the first column, a name to be copied, is whole.
-        unbroken = not grid.columns
-        grid.add_column(name, justify="right" if name in right else "left", no_wrap=unbroken, overflow="fold")
+        number = name in right
+        unbroken = number or grid.columns == []  # the first column is a name to be copied
+        grid.add_column(name, justify="right" if number else "left", no_wrap=unbroken, overflow="fold")
     return grid
 
 
