@@ -1,4 +1,4 @@
-"""Shared by all rooms: where the optional real data lies, and property tests that are the same every time."""
+"""Shared by all rooms: shapes are checked, where the optional real data lies, the same property tests every time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.shape_checks import check_packages
+
+check_packages()  # before any of them is imported
 
 # The same examples every time, and no stopwatch: machines that run this are shared.
 settings.register_profile("vidro", deadline=None, derandomize=True)

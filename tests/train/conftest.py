@@ -6,8 +6,9 @@ And fine-tuning of one of them on a few hundred labelled messages or instruction
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ class Bench:
     heard: list[Event] = field(default_factory=list)
     plots: bool = False
     age_s: float = 0.0
+    shelf: Bench | None = None  # where finished runs lie that tests share
+    made: dict[str, Path] = field(default_factory=dict)
 
     def around(self, *listeners: Callable[[Event], None]) -> training.Surroundings:
         return training.Surroundings(
@@ -75,6 +78,22 @@ class Bench:
         options = resolve(PretrainOptions, flags={**FLAGS, **flags})
         source, out = str(self.source), self.folder / name
         return training.pretrain(source, options, around=self.around(*listeners), out=out, parent=parent)
+
+    def known(self, name: str, how: str = "train", *, copy: bool = False, **flags: Any) -> Path:
+        """The finished run that `how` makes of these flags, trained once for all tests: here only to be read.
+
+        With `copy` it may be gone on with. Not for what a test has changed (text, rows, clock).
+        """
+        assert self.shelf is not None
+        key, made = repr((how, sorted(flags.items()))), self.shelf.made
+        if key not in made:
+            made[key] = getattr(self.shelf, how)(f"run-{len(made)}", **flags).path
+        path = self.folder / name
+        if copy:
+            shutil.copytree(made[key], path)
+        else:
+            path.symlink_to(made[key], target_is_directory=True)
+        return path
 
     def resume(self, name: str, *listeners: Callable[[Event], None], **keywords: Any) -> training.PretrainResult:
         return training.resume(self.folder / name, around=self.around(*listeners), **keywords)
@@ -99,11 +118,34 @@ class Bench:
             assert first == second, kind
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    source = tmp_path / "stories.txt"
+def make_bench(folder: Path, shelf: Bench | None = None) -> Bench:
+    source = folder / "stories.txt"
     source.write_text(text(seed=1, n_bytes=20_000), encoding="utf-8")
-    return Bench(tmp_path, source)
+    trials = folder / "cache" / "trials"  # how well a text can be learned: tried once for all tests, kept by its bytes
+    if shelf is None:
+        trials.mkdir(parents=True)
+    else:
+        trials.parent.mkdir()
+        trials.symlink_to(shelf.folder / "cache" / "trials", target_is_directory=True)
+    return Bench(folder, source, shelf=shelf)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_samples() -> Iterator[None]:
+    """Answers shown while training are as short as the samples of `FLAGS`: most of the time of a run went there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidro.train.instruct.SAMPLE_TOKENS", 4)
+        yield
+
+
+@pytest.fixture(scope="session")
+def bench_shelf(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return make_bench(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, bench_shelf: Bench) -> Bench:
+    return make_bench(tmp_path, bench_shelf)
 
 
 TUNE: dict[str, Any] = {
@@ -141,6 +183,11 @@ class TuneBench(Bench):
         make_job, schema, *_ = WIRINGS[kind]
         return tuning.resume(make_job, schema, self.folder / name, around=self.around(*listeners))
 
+    def known_rows(self, kind: str) -> str:
+        """The rows that `known` runs read, for records that are the same to the letter."""
+        assert self.shelf is not None
+        return str(self.shelf.folder / WIRINGS[kind][3])
+
     def classify(self, name: str, *listeners: Callable[[Event], None], **flags: Any) -> training.PretrainResult:
         return self.tune("classify", name, *listeners, **flags)
 
@@ -177,11 +224,20 @@ def tune_base(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
     return open_run(RunRef(run.path))
 
 
-@pytest.fixture
-def tuner(tmp_path: Path, tune_base: OpenedRun) -> TuneBench:
+def make_tuner(folder: Path, base: OpenedRun, shelf: TuneBench | None = None) -> TuneBench:
     rows = {text: label for label, text in messages(seed=2, n=170, task="topics", held_out=False)}  # no text twice
     lines = [f"{label}\t{text}\n" for text, label in rows.items()][:160]
-    (tmp_path / "messages.tsv").write_text("".join(lines), encoding="utf-8")
+    (folder / "messages.tsv").write_text("".join(lines), encoding="utf-8")
     asked = (json.dumps(row._asdict()) for row in instructions(seed=2, n=120, held_out=False))
-    (tmp_path / "asked.jsonl").write_text("\n".join(asked) + "\n", encoding="utf-8")
-    return TuneBench(tmp_path, tmp_path / "messages.tsv", base=tune_base)
+    (folder / "asked.jsonl").write_text("\n".join(asked) + "\n", encoding="utf-8")
+    return TuneBench(folder, folder / "messages.tsv", base=base, shelf=shelf)
+
+
+@pytest.fixture(scope="session")
+def tune_shelf(tmp_path_factory: pytest.TempPathFactory, tune_base: OpenedRun) -> TuneBench:
+    return make_tuner(tmp_path_factory.mktemp("tuned"), tune_base)
+
+
+@pytest.fixture
+def tuner(tmp_path: Path, tune_base: OpenedRun, tune_shelf: TuneBench) -> TuneBench:
+    return make_tuner(tmp_path, tune_base, tune_shelf)

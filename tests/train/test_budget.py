@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.train.conftest import FLAGS
+from tests.train.conftest import FLAGS, SPEED
 
 from vidro.api.pretrain import Request, carry_out
 from vidro.api.settings import RunOptions
@@ -32,7 +32,8 @@ def budget(bench: Any) -> Budget:
     def measured(window_s: float = 0.0, *, before_s: float = 0.0, n_looks: int = 4, **flags: Any) -> dict[str, Any]:
         now = AGE_S
         flags = {**FLAGS, "steps": None, "tokenizer": "bytes", "vocab_size": None, "evals": n_looks, **flags}
-        setup = training.set_up(str(bench.source), resolve(PretrainOptions, flags=flags), cache_dir=bench.folder)
+        options = resolve(PretrainOptions, flags=flags)
+        setup = training.set_up(str(bench.source), options, cache_dir=bench.folder / "cache", speed=SPEED)
 
         def evaluate(model: Any) -> None:
             nonlocal now

@@ -98,7 +98,7 @@ def test_the_results_are_those_of_the_predictions_that_are_kept(tuner: TuneBench
 
 
 def test_the_test_texts_are_unknown_until_the_end(tuner: TuneBench) -> None:
-    rows = rows_of(tuner.classify("a").path / "predictions.jsonl")
+    rows = rows_of(tuner.known("a", "classify") / "predictions.jsonl")
     flags = {"data": str(tuner.folder / "messages.tsv"), "steps": 1}
     job = classify_job(resolve(ClassifyOptions, flags=flags), tuner.base, None, tuner.folder)
     read = {tuple(row.ids) for part in (job.task.train, job.task.val) for row in part}  # pyright: ignore
@@ -114,14 +114,14 @@ def test_it_learns(tuner: TuneBench) -> None:
 
 @pytest.mark.parametrize("step", [1, 4, 8])
 def test_broken_off_anywhere_it_goes_on_bit_for_bit(tuner: TuneBench, step: int) -> None:
-    tuner.classify("whole")
     with pytest.raises(Halt):
-        tuner.classify("broken", halt_at(step))
+        tuner.classify("broken", halt_at(step), data=tuner.known_rows("classify"))
     if step < 3:
         with pytest.raises(RunError, match="there is no complete checkpoint to continue from"):
             tuner.go_on("classify", "broken")
         return
     tuner.go_on("classify", "broken")
+    tuner.known("whole", "classify")
     tuner.alike("whole", "broken")
     first, second = (verify_root(tuner.folder / name) for name in ("whole", "broken"))
     drop = ("elapsed_s", "minutes", "memory_peak_bytes")
@@ -142,7 +142,7 @@ def test_every_way_resumes_exactly(tuner: TuneBench, flags: dict[str, Any]) -> N
 
 
 def test_broken_off_while_looking_and_while_finishing(tuner: TuneBench) -> None:
-    tuner.classify("whole")
+    tuner.known("whole", "classify")
     for name, kind, step in (("look", "eval", 6), ("final", "checkpoint", 12)):
         with pytest.raises(Halt):
             tuner.classify(name, halt_at(step, kind))
@@ -295,11 +295,11 @@ def test_texts_too_long_are_cut_and_counted(tuner: TuneBench) -> None:
 
 
 def test_a_classifier_is_no_base(tuner: TuneBench) -> None:
-    first = tuner.classify("a")
+    first = tuner.known("a", "classify")
     with pytest.raises(UsageError) as problem:
-        tuner.classify("b", parent=open_run(RunRef(first.path)))
+        tuner.classify("b", parent=open_run(RunRef(first)))
     hint = "Start from the language model that it was made from."
-    assert str(problem.value) == f"{first.path}: this run is a classifier already. {hint}"
+    assert str(problem.value) == f"{first}: this run is a classifier already. {hint}"
     assert not (tuner.folder / "b").exists()
 
 
@@ -357,7 +357,7 @@ def test_two_budgets_and_none(tuner: TuneBench) -> None:
 
 
 def test_ctrl_c_lands_and_a_resume_is_as_if_it_never_happened(tuner: TuneBench) -> None:
-    tuner.classify("whole", steps=40)
+    tuner.known("whole", "classify", steps=40)
     result = tuner.classify("landed", land_at(10), steps=40)
     assert (result.reason, result.signum) == ("landed", signal.SIGINT)
     record = verify_root(tuner.folder / "landed")
@@ -374,7 +374,7 @@ def test_the_second_ctrl_c_stops_at_once_and_loses_nothing_saved(tuner: TuneBenc
         if event["event"] == "phase" and event["name"] == "landing":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    tuner.classify("whole", steps=40)
+    tuner.known("whole", "classify", steps=40)
     with pytest.raises(KeyboardInterrupt):
         tuner.classify("stopped", land_at(10), again, steps=40)
     assert checkpoint_steps(tuner.folder / "stopped" / "checkpoints")

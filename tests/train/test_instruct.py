@@ -26,6 +26,7 @@ from vidro.evals.answers import read_answers, score_answers
 from vidro.model.loss import lm_loss
 from vidro.text.conversation import Message
 from vidro.text.styles import STYLES, encode_segments, get_style
+from vidro.text.tokenizer import Tokenizer
 from vidro.train.defaults import optimizer_settings
 from vidro.train.finetune import Job
 from vidro.train.instruct import InstructTask, instruct_job
@@ -63,6 +64,9 @@ def test_a_run_comes_out_that_answers(tuner: TuneBench) -> None:
     assert (record["kind"], record["status"], record["prompt_style"]) == ("instruct", "finished", "chatml")
     assert record["parent"] == str(tuner.base.path)
     assert (path / "chat_template.jinja").read_text(encoding="utf-8") == STYLES["chatml"].jinja
+    tokenizer = Tokenizer.load(path)
+    ends = json.loads((path / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    assert ends == [tokenizer.special_ids["<|im_end|>"], tokenizer.eot_id]
     data = record["data"]
     assert (data["form"], data["n_rows"]) == ("alpaca", 120)
     assert data["n_train"] + data["n_val"] + data["n_test"] == 120
@@ -184,9 +188,9 @@ def test_more_padding_changes_nothing(tuner: TuneBench) -> None:
 
 @pytest.mark.parametrize("step", [4, 8])
 def test_broken_off_anywhere_it_goes_on_bit_for_bit(tuner: TuneBench, step: int) -> None:
-    tuner.instruct("whole")
+    tuner.known("whole", "instruct")
     with pytest.raises(Halt):
-        tuner.instruct("broken", halt_at(step))
+        tuner.instruct("broken", halt_at(step), data=tuner.known_rows("instruct"))
     tuner.go_on("instruct", "broken")
     tuner.alike("whole", "broken")
     first, second = (verify_root(tuner.folder / name) for name in ("whole", "broken"))
@@ -206,7 +210,7 @@ def test_every_way_resumes_exactly(tuner: TuneBench, flags: dict[str, Any]) -> N
 
 
 def test_broken_off_while_finishing(tuner: TuneBench) -> None:
-    tuner.instruct("whole")
+    tuner.known("whole", "instruct")
     with pytest.raises(Halt):
         tuner.instruct("final", halt_at(12, "checkpoint"))
     tuner.go_on("instruct", "final")
@@ -315,18 +319,18 @@ def test_a_template_of_ones_own_is_kept_with_the_run(tuner: TuneBench, monkeypat
 
 
 def test_a_classifier_cannot_be_taught_to_answer_and_a_base_was_not(tuner: TuneBench) -> None:
-    first = tuner.classify("a")
+    first = tuner.known("a", "classify")
     with pytest.raises(UsageError, match=r"this run is a classifier; it cannot answer\. Start from the language model"):
-        tuner.instruct("b", parent=open_run(RunRef(first.path)))
+        tuner.instruct("b", parent=open_run(RunRef(first)))
     with pytest.raises(UsageError, match=r"this run was not taught to answer\. Teach it: vidro finetune instruct RUN"):
         Run(tuner.base.path, device="cpu").answer("Why?")
 
 
 def test_an_answering_run_can_be_taught_more(tuner: TuneBench) -> None:
-    first = tuner.instruct("a")
-    second = tuner.instruct("b", parent=open_run(RunRef(first.path)))
-    assert verify_root(second.path)["parent"] == str(first.path)
-    assert [run.path for run in Run(second.path).ancestry()] == [tuner.base.path, first.path, second.path]
+    first = tuner.known("a", "instruct", copy=True)
+    second = tuner.instruct("b", parent=open_run(RunRef(first)))
+    assert verify_root(second.path)["parent"] == str(first)
+    assert [run.path for run in Run(second.path).ancestry()] == [tuner.base.path, first, second.path]
 
 
 def test_ctrl_c_lands_and_a_resume_is_as_if_it_never_happened(tuner: TuneBench) -> None:

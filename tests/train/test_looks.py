@@ -56,7 +56,7 @@ def test_the_part_is_the_same_after_a_resume(many: TuneBench) -> None:
 
 
 def test_few_rows_are_all_looked_at_and_nothing_is_said(tuner: TuneBench) -> None:
-    tuner.instruct("a")
+    tuner.known("a", "instruct")
     n_val = tuner.log("a", "start")[0]["n_val"]
     assert n_val < LEAST_ROWS
     assert {look["n_rows"] for look in tuner.log("a", "eval")} == {n_val}

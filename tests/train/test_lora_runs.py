@@ -35,7 +35,7 @@ def test_the_head_and_the_targets_learn_and_nothing_else(tuner: TuneBench) -> No
 
 @pytest.mark.parametrize("step", [4, 8])
 def test_broken_off_it_goes_on_to_the_bit_and_so_does_the_adapter(tuner: TuneBench, step: int) -> None:
-    whole = tuner.instruct("whole", trainable="lora").path
+    whole = tuner.known("whole", "instruct", trainable="lora")
     with pytest.raises(Halt):
         tuner.instruct("broken", halt_at(step), trainable="lora")
     broken = tuner.go_on("instruct", "broken").path

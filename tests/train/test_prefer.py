@@ -117,7 +117,7 @@ def prefer(tuner: TuneBench) -> Prefer:
         for row in instructions(seed=3, n=80, kinds=["passive", "story"])
     ]
     (tuner.folder / "pairs.json").write_text(json.dumps(pairs), encoding="utf-8")
-    tuner.instruct("taught")
+    tuner.known("taught", "instruct")
 
     def run(name: str, *listeners: Any, go_on: bool = False, base: str = "taught", **flags: Any) -> PretrainResult:
         if go_on:

@@ -81,7 +81,7 @@ def test_the_seed_decides_the_weights(bench: Any) -> None:
 
 
 def test_each_yardstick_is_passed_once_and_a_resume_does_not_say_it_again(bench: Any) -> None:
-    bench.train("whole")
+    bench.known("whole")
     bars = bench.log("whole", "start")[0]["yardsticks_bits_per_byte"]
     looks = {event["step"]: event["bits_per_byte"] for event in bench.log("whole", "eval") if not event["full"]}
     first = {name: min((step for step in looks if looks[step] < bits), default=None) for name, bits in bars.items()}
@@ -106,7 +106,6 @@ def test_run_toml_makes_the_same_plan_again(bench: Any) -> None:
 
 @pytest.mark.parametrize("step", [1, 4, 8])
 def test_a_run_broken_off_anywhere_goes_on_bit_for_bit(bench: Any, step: int) -> None:
-    bench.train("whole")
     with pytest.raises(Halt):
         bench.train("broken", halt_at(step))
     if step < 3:
@@ -114,11 +113,12 @@ def test_a_run_broken_off_anywhere_goes_on_bit_for_bit(bench: Any, step: int) ->
             bench.resume("broken")
         return
     bench.resume("broken")
+    bench.known("whole")
     bench.same("whole", "broken")
 
 
 def test_broken_off_while_looking_and_while_finishing(bench: Any) -> None:
-    bench.train("whole")
+    bench.known("whole")
     for name, kind, step in (("look", "eval", 6), ("final", "checkpoint", 12), ("end", "end", 12)):
         with pytest.raises(Halt):
             bench.train(name, halt_at(step, kind))
@@ -138,7 +138,7 @@ def test_every_family_resumes_exactly(bench: Any, family: str) -> None:
 
 
 def test_ctrl_c_lands_and_a_resume_is_as_if_it_never_happened(bench: Any) -> None:
-    bench.train("whole", steps=40)
+    bench.known("whole", steps=40)
     result = bench.train("landed", land_at(10), steps=40)
     assert (result.reason, result.signum) == ("landed", signal.SIGINT)
     advice = bench.log("landed", "end")[0]["message"].split("vidro pretrain --resume ")[1]
@@ -157,7 +157,7 @@ def test_the_second_ctrl_c_stops_at_once_and_loses_nothing_saved(bench: Any) -> 
         if event["event"] == "phase" and event["name"] == "landing":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    bench.train("whole", steps=40)
+    bench.known("whole", steps=40)
     with pytest.raises(KeyboardInterrupt):
         bench.train("stopped", land_at(10), again, steps=40)
     bench.resume("stopped")
@@ -165,8 +165,8 @@ def test_the_second_ctrl_c_stops_at_once_and_loses_nothing_saved(bench: Any) -> 
 
 
 def test_more_gives_what_a_longer_run_would_have_given(bench: Any) -> None:
-    bench.train("longer", steps=20, warmup=0.0)
-    bench.train("a", steps=12, warmup=0.0)
+    bench.known("longer", steps=20, warmup=0.0)
+    bench.known("a", copy=True, steps=12, warmup=0.0)
     assert 6 in checkpoint_steps(bench.folder / "a" / "checkpoints")  # from before the decay
     bench.resume("a", more=8)
     for name in ("model.safetensors", "optimizer.safetensors"):
@@ -265,7 +265,7 @@ def test_a_parent_whose_text_cannot_be_read_is_said_and_training_goes_on(bench: 
 
 @pytest.mark.parametrize("damage", ["cut", "altered"])
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(bench: Any, damage: str) -> None:
-    bench.train("whole")
+    bench.known("whole")
     with pytest.raises(Halt):
         bench.train("a", halt_at(8))
     file = bench.folder / "a" / "checkpoints" / "step-6" / "optimizer.safetensors"
@@ -298,7 +298,7 @@ def test_no_space_left_is_one_line_and_the_run_goes_on_later(bench: Any, monkeyp
             raise OSError(errno.ENOSPC, "No space left on device")
         real(*arguments, **keywords)
 
-    bench.train("whole")
+    bench.known("whole")
     monkeypatch.setattr(training_state, "save_tensors", full)
     with pytest.raises(StorageError, match="no space left on the disk"):
         bench.train("a")
@@ -328,9 +328,9 @@ def test_a_sample_prompt_longer_than_the_context_is_refused_before_training(benc
 
 
 def test_more_killed_anywhere_is_neither_lost_nor_added_twice(bench: Any) -> None:
-    bench.train("longer", steps=20, warmup=0.0)
+    bench.known("longer", steps=20, warmup=0.0)
     for name, step in (("early", 7), ("middle", 11), ("late", 18)):
-        bench.train(name, steps=12, warmup=0.0)
+        bench.known(name, copy=True, steps=12, warmup=0.0)
         with pytest.raises(Halt):
             bench.resume(name, halt_at(step), more=8)
         with pytest.raises(RunError, match="--more prolongs a finished run"):
@@ -344,7 +344,7 @@ def test_more_killed_anywhere_is_neither_lost_nor_added_twice(bench: Any) -> Non
 
 
 def test_a_landed_run_resumed_and_broken_off_keeps_its_new_checkpoints(bench: Any) -> None:
-    bench.train("whole", steps=40)
+    bench.known("whole", steps=40)
     bench.train("landed", land_at(10), steps=40)
     with pytest.raises(Halt):
         bench.resume("landed", halt_at(20))
@@ -355,7 +355,7 @@ def test_a_landed_run_resumed_and_broken_off_keeps_its_new_checkpoints(bench: An
 
 def test_the_root_goes_back_with_the_checkpoint(bench: Any) -> None:
     """A model published after the checkpoint must not be taken for the best one of the run that goes on."""
-    bench.train("whole")
+    bench.known("whole")
     with pytest.raises(Halt):
         bench.train("a", halt_at(9, "sample"))
     checkpoint = bench.folder / "a" / "checkpoints" / "step-6"
