@@ -135,7 +135,8 @@ class InFile:
         widths of whole pages, whose columns would push each other out of the cache.
         """
         (n_rows, n_columns), dtype = self.shape, self._dtype()
-        made = [torch.empty(n_columns // pieces, n_rows, dtype=dtype) for _ in range(pieces)]
+        width = n_columns // pieces
+        made = [torch.empty(width, n_rows, dtype=dtype) for _ in range(pieces)]
         number = np.dtype(f"u{dtype.itemsize}")
         targets = [piece.view(torch.uint8).numpy().view(number) for piece in made]
         rows = np.empty((ROWS_AT_ONCE, n_columns + 64 // dtype.itemsize), number)[:, :n_columns]
@@ -145,8 +146,8 @@ class InFile:
             for at in range(0, n_rows, ROWS_AT_ONCE):
                 count = min(ROWS_AT_ONCE, n_rows - at)
                 self._check(_read_rows(stream, buffers[:count]) == count * n_columns * dtype.itemsize)
-                for target, part in zip(targets, np.split(rows[:count], pieces, axis=1), strict=True):
-                    target[:, at : at + count] = part.T
+                for piece, target in enumerate(targets):
+                    target[:, at : at + count] = rows[:count, piece * width : (piece + 1) * width].T
         return made
 
     def _dtype(self) -> torch.dtype:
