@@ -22,9 +22,7 @@ from vidro.checkpoint.huggingface import read_model, write_model
 from vidro.checkpoint.run import OpenedRun, check_place, create_run, lock_run, safe_stem, versions
 from vidro.checkpoint.training_state import Checkpoint, drop_after
 from vidro.config.load import COMMANDS, RUN_SCHEMAS, from_dict, kind_of, read_toml, to_dict, to_toml
-from vidro.config.schema import (
-    BudgetOptions,
-)
+from vidro.config.schema import BudgetOptions
 from vidro.core.errors import RunError, UsageError
 from vidro.core.events import EventStream
 from vidro.core.files import write_text_atomic
