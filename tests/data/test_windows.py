@@ -57,6 +57,46 @@ def test_targets_are_the_next_tokens_around_the_circle():
     assert (y[:, :-1] == x[:, 1:]).all()
 
 
+def documents(lengths: list[int]) -> np.ndarray:
+    """Documents of 1 2 3 …, each with its end, a 0."""
+    return np.array([token for length in lengths for token in (*range(1, length + 1), 0)])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 24), st.integers(0, 2**32))
+def test_a_block_begins_at_the_nearer_end_of_a_document_that_fits_into_it(lengths, length, seed):
+    tokens = documents(lengths)
+    if len(tokens) < length + 1:
+        return
+    cut = TokenStream(tokens, context_length=length, seed=seed)
+    moved = TokenStream(tokens, context_length=length, seed=seed, eot_id=0)
+    ends = [place for place, token in enumerate(tokens) if token == 0]
+    for start, begins in zip(cut.starts(0, 40), moved.starts(0, 40), strict=True):
+        before = max((end for end in ends if end <= start), default=ends[-1] - len(tokens))
+        after = min((end for end in ends if end > start), default=ends[0] + len(tokens))
+        nearer = before if start - before <= after - start else after
+        assert begins == (nearer % len(tokens) if after - before <= length else start)
+
+
+def test_short_documents_are_read_from_their_beginning_and_long_ones_anywhere():
+    short = TokenStream(documents([9] * 100), context_length=16, seed=3, eot_id=0)
+    x, y = short.batch(0, 60)
+    assert (x[:, 0] == 0).all()
+    assert (x[:, 1] == 1).all() and (y[:, 9] == 0).all()
+    long, same = (TokenStream(documents([99] * 20), context_length=16, seed=3, eot_id=end) for end in (0, None))
+    assert (long.starts(0, 120) == same.starts(0, 120)).all()
+
+
+def test_over_some_epochs_short_documents_are_read_about_equally_often():
+    """A long document has fewer blocks that reach its end, a short one more, but within bounds."""
+    lengths = np.random.default_rng(5).integers(3, 20, 300).tolist()
+    stream = TokenStream(documents(lengths), context_length=24, seed=3, eot_id=0)
+    starts = stream.starts(0, 60 * stream.blocks_per_epoch)
+    read = np.bincount(((starts[:, None] + np.arange(24)) % stream.n_tokens).ravel(), minlength=stream.n_tokens)
+    assert read.mean() == pytest.approx(60, rel=0.01)
+    assert np.percentile(read, 2) > 30 and np.percentile(read, 98) < 100 and read.min() > 20
+
+
 def test_offset_and_order_are_new_in_each_epoch():
     s = stream()
     n = s.blocks_per_epoch

@@ -2,7 +2,8 @@
 
 `sliding_windows` is the learner's view: all windows of a text, side by side. `TokenStream` is what training uses: the
 tokens as a circle, cut into blocks at a fresh random offset each epoch, visited in a random order that is computed,
-not stored. Its whole state is the number of blocks consumed; who asks for how many at a time changes nothing.
+not stored. A block that would begin inside a short document begins with that document instead. The stream's whole state
+is the number of blocks consumed; who asks for how many at a time changes nothing.
 Not here: where tokens lie (`shards`), what a step does with them (`train/step`).
 """
 
@@ -90,15 +91,21 @@ class TokenStream:
 
     Block `b` belongs to epoch `b // blocks_per_epoch`. An epoch's offset is random; its blocks cover the circle but for
     less than one block's worth, which is elsewhere in the next epoch.
+
+    With `eot_id`, the id at the end of each document, a block that would begin inside a document that fits into one
+    begins with the nearer end of it. Half a story, whose hero was named before the block, teaches little; and when a
+    model is evaluated or used, texts begin at their beginning (measured: `docs/diary.md`). So of a corpus of short
+    documents some tokens come twice in an epoch and as many not; which ones is new in each.
     """
 
-    def __init__(self, tokens: Tokens, *, context_length: int, seed: int) -> None:
+    def __init__(self, tokens: Tokens, *, context_length: int, seed: int, eot_id: int | None = None) -> None:
         _check_length(len(tokens), context_length)
         self.tokens = tokens
         self.n_tokens = len(tokens)
         self.context_length = context_length
         self.blocks_per_epoch = self.n_tokens // context_length
         self.seed = seed
+        self.eot_id = eot_id
         self._order = BlockOrder(self.blocks_per_epoch, seed)
 
     def starts(self, first_block: int, count: int) -> Int[Array, "N"]:
@@ -106,7 +113,18 @@ class TokenStream:
         blocks = np.arange(first_block, first_block + count, dtype=np.int64)
         epochs, places = np.divmod(blocks, self.blocks_per_epoch)
         offsets = (round_key(self.seed, epochs, _OFFSET_ROUND) % np.uint64(self.n_tokens)).astype(np.int64)
-        return (offsets + self._order.indices(epochs, places) * self.context_length) % self.n_tokens
+        cut = (offsets + self._order.indices(epochs, places) * self.context_length) % self.n_tokens
+        return cut if self.eot_id is None else self._between_documents(cut)
+
+    def _between_documents(self, starts: Int[Array, "N"]) -> Int[Array, "N"]:
+        """Each start moved to the nearer of the document ends around it, if these are at most a block apart."""
+        length = self.context_length
+        around = np.asarray(self.tokens[(starts[:, None] + np.arange(-length, length + 1)) % self.n_tokens])
+        ends = around == self.eot_id
+        behind, ahead = ends[:, length::-1], ends[:, length + 1 :]
+        back, on = behind.argmax(axis=1), ahead.argmax(axis=1) + 1  # how far away they are, where there are any
+        fits = behind.any(axis=1) & ahead.any(axis=1) & (back + on <= length)
+        return (starts + np.where(fits, np.where(back <= on, -back, on), 0)) % self.n_tokens
 
     def batch(self, first_block: int, count: int) -> tuple[Int[Array, "B T"], Int[Array, "B T"]]:
         """`count` blocks and their targets (the next token at each place), from block number `first_block` on."""

@@ -228,7 +228,9 @@ def make_task(
     prepared, options, context = setup.prepared, setup.options, setup.plan.model.context_length
     prompts, val_texts = options.train.sample_prompts, list(up_to(LOOK_CHARS, prepared.val_texts()))
     return TextTask(
-        stream=TokenStream(prepared.train.tokens, context_length=context, seed=options.train.seed),
+        stream=TokenStream(
+            prepared.train.tokens, context_length=context, seed=options.train.seed, eot_id=setup.tokenizer.eot_id
+        ),
         rows=setup.plan.rows,
         device=device,
         tokenizer=setup.tokenizer,

@@ -83,7 +83,7 @@ def trial(train: list[str], val: list[str]) -> float:
         raise DataError("the text is too small to try a model on")
     model = Transformer(shape)
     initialise(model, seed=0)
-    _learn(model, ids, steps=STEPS, rows=ROWS)
+    _learn(model, ids, eot_id=tokenizer.eot_id, steps=STEPS, rows=ROWS)
     return _bits(model, tokenizer, val)
 
 
@@ -108,7 +108,7 @@ def continued(model: Transformer, tokenizer: Tokenizer, train: list[str], val: l
     rows = max(1, min(STEP_TOKENS // context, len(ids) // (4 * context)))
     steps = min(MOST_STEPS, math.ceil(PASSES * len(ids) / (rows * context)))
     before = _bits(model, tokenizer, val)
-    _learn(model, ids, steps=steps, rows=rows)
+    _learn(model, ids, eot_id=tokenizer.eot_id, steps=steps, rows=rows)
     return Continued(before, _bits(model, tokenizer, val), steps * rows * context / len(ids))
 
 
@@ -116,11 +116,11 @@ def _ids(tokenizer: Tokenizer, texts: list[str]) -> NDArray[np.int64]:
     return np.array([i for text in texts for i in (*tokenizer.encode(text), tokenizer.eot_id)], dtype=np.int64)
 
 
-def _learn(model: Transformer, ids: NDArray[np.int64], *, steps: int, rows: int) -> None:
+def _learn(model: Transformer, ids: NDArray[np.int64], *, eot_id: int, steps: int, rows: int) -> None:
     """Train by the recipe of a whole run: the rate decays to nothing over the second half of the steps."""
     model.train()
     optimizer = Optimizer(model, optimizer_settings(OptimOptions(), model.config))
-    stream = TokenStream(ids, context_length=model.config.context_length, seed=0)
+    stream = TokenStream(ids, context_length=model.config.context_length, seed=0, eot_id=eot_id)
     settings = StepSettings(micro_batch=rows, clip=1.0, autocast=nullcontext)
 
     def loss(module: nn.Module, part: Batch) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ LADDER = (
 )  # fmt: skip
 SMALLEST = (64, 2)  # for texts too small for the ladder, and machines too slow; else 128 learns more in the same time
 D_HEAD = 64
-BATCHES = ((3e6, 2048), (2e7, 4096), (1e8, 8192), (1e9, 16384), (math.inf, 32768))  # by tokens seen
+BATCHES = ((1e6, 1024), (3e6, 2048), (2e7, 4096), (1e8, 8192), (1e9, 16384), (math.inf, 32768))  # by tokens seen
 CONTEXTS = ((3e6, 128), (5e7, 256), (math.inf, 512))  # … likewise
 WHOLE = 1.25  # of the mean document: a context of that length holds most of them whole, and up to twice as long pays
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (13.0, 0.2), (math.inf, 0.3))  # by epochs
