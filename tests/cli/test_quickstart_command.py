@@ -34,7 +34,7 @@ def ends(trained: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str
 
     monkeypatch.setattr(quickstart, "train", train)
     monkeypatch.setattr(quickstart, "write_stories", lambda cache: desk / "book.txt")
-    monkeypatch.setattr(quickstart, "show_tokens", lambda wish: None)
+    monkeypatch.setattr(quickstart, "show_tokens", lambda wish: (wish, None))
     monkeypatch.setattr(quickstart, "STORY_TOKENS", 4)
     monkeypatch.setattr(quickstart, "second_half", lambda run, out, **budget: (run, {"second_half": budget}))
     monkeypatch.setattr(chat, "talk", lambda runs, sampling: known["talks"].append((runs[0].path, sampling)))

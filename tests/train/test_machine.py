@@ -22,9 +22,9 @@ CPU = torch.device("cpu")
 
 
 def peak(monkeypatch: pytest.MonkeyPatch, *took_s: float) -> MatmulPeak:
-    """A peak whose products take so many seconds, one after the other."""
+    """A peak whose products take so many seconds, one after the other, and an eighth of one to get ready."""
     monkeypatch.setattr(machine, "PEAK_SIZE", 8)
-    times = iter([time for took in took_s for time in (100.0, 100.0 + took)])
+    times = iter([time for took in took_s for time in (100.0, 100.125, 100.125 + took)])
     return MatmulPeak(CPU, clock=lambda: next(times))
 
 
@@ -33,16 +33,16 @@ def test_the_peak_is_the_median_of_its_products(monkeypatch: pytest.MonkeyPatch)
     assert found.flops_per_s is None
     assert [found.measure() for _ in range(3)] == pytest.approx([2048, (2048 + 256) / 2, 1024])
     assert found.flops_per_s == pytest.approx(2 * 8**3 / 1.0)
-    assert found.spent_s == pytest.approx(5.5)
+    assert found.spent_s == pytest.approx(5.5 + 3 * 0.125)
 
 
 def test_measuring_takes_at_most_a_hundredth_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     found = peak(monkeypatch, 0.5, 0.5)
     assert found.measure_seldom(20.0) is None
     assert found.measure_seldom(26.0) == pytest.approx(2048)
-    assert found.measure_seldom(70.0) == pytest.approx(2048)
+    assert found.measure_seldom(87.0) == pytest.approx(2048)
     assert len(found.samples) == 1
-    found.measure_seldom(76.0)
+    found.measure_seldom(88.0)
     assert len(found.samples) == 2
 
 

@@ -31,14 +31,15 @@ def test_the_figure_belongs_to_the_text() -> None:
     assert bits == pilot.trial(train, val)
     generator = random.Random(1)
     noise = "".join(generator.choice("abcdefghijklmnopqrstuvwxyz ") for _ in range(60_000))
-    assert bits < pilot.trial([noise[:50_000]], [noise[50_000:]])
+    assert bits.bits < bits.halfway
+    assert bits.bits < pilot.trial([noise[:50_000]], [noise[50_000:]]).bits
 
 
 def test_it_is_kept_and_a_torn_record_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, val = [STORIES[:20_000]], [STORIES[20_000:24_000]]
     first = pilot.known_trial(train, val, cache_dir=tmp_path)
     (record,) = (tmp_path / "trials").iterdir()
-    assert json.loads(record.read_text()) == first
+    assert json.loads(record.read_text()) == list(first)
     record.write_text("torn")
     assert pilot.known_trial(train, val, cache_dir=tmp_path) == first
     monkeypatch.setattr(pilot, "trial", lambda *_: pytest.fail("it was known"))
@@ -61,12 +62,20 @@ def test_a_model_goes_on_with_a_text_and_another_that_is_too_small() -> None:
 
 
 def test_samples_of_one_long_text_and_of_many_short_ones() -> None:
-    assert pilot.sample(["a" * 1000], 100) == ["a" * 100]
-    many = pilot.sample(["b" * 9000] * 100, 100_000)
-    assert len(many) > 10
-    assert sum(map(len, many)) == 100_000
-    assert pilot.sample(["c" * 5000], 100_000) == ["c" * 5000]
-    assert pilot.sample(["é" * 100], 101) == ["é" * 50]
+    assert pilot.sample(["c" * 5000], 100_000, total=5000) == ["c" * 5000]
+    long = "".join(chr(ord("a") + place) * pilot.PIECE for place in range(20))
+    assert [piece[0] for piece in pilot.sample([long], 4 * pilot.PIECE, total=len(long))] == ["e", "j", "o", "t"]
+    short = [f"{number:04d}" for number in range(1000)]
+    found = pilot.sample(short, 400, total=4000)
+    assert len(found) == 100
+    assert found[::33] == ["0009", "0339", "0669", "0999"]
+
+
+def test_of_a_large_corpus_only_the_beginning_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pilot, "READ_BYTES", 10_000)
+    texts = iter(["é" * 500] * 1000)
+    assert len(pilot.sample(texts, 5_000, total=1_000_000)) == 5
+    assert len(list(texts)) == 990
 
 
 def test_a_text_too_small_to_try() -> None:

@@ -11,14 +11,14 @@ from vidro.config.schema import ModelConfig, PretrainOptions
 from vidro.core.errors import TrainingError
 from vidro.model.count import count
 from vidro.train.defaults import model_shape
-from vidro.train.law import expected_bits, forecast, seen_mb
+from vidro.train.law import Trial, expected_bits, forecast, seen_mb
 from vidro.train.plan import LEAST_STEPS, TextProfile, choose, outlook, training_seconds
 from vidro.train.planning import planned, small_text_notes
 from vidro.train.speed import Speed
 
 LAPTOP = Speed(flops_per_s=1.5e11, width_cost_s=5e-10, memory_bytes=8_000_000_000)
-NOVELS = TextProfile(train_bytes=30_000_000, trial_bits=2.5, bytes_per_token=3.6)
-BOOK = TextProfile(train_bytes=300_000, trial_bits=2.7, bytes_per_token=2.6)
+NOVELS = TextProfile(train_bytes=30_000_000, trial=Trial(2.5, 2.7), bytes_per_token=3.6)
+BOOK = TextProfile(train_bytes=300_000, trial=Trial(2.7, 2.92), bytes_per_token=2.6)
 OPTIONS = resolve(PretrainOptions, flags={})
 
 
@@ -120,7 +120,7 @@ def test_a_small_text_is_told_what_to_expect() -> None:
 
 
 def test_the_law_knows_that_more_helps_and_repeating_helps_less() -> None:
-    hard = 2.5
+    hard = Trial(2.5, 2.7)
     small, large = ModelConfig(d_model=64, n_heads=1, n_kv_heads=1), ModelConfig(d_model=256, n_heads=4, n_kv_heads=4)
     assert expected_bits(hard, large, 1e7, 1e9) < expected_bits(hard, small, 1e7, 1e9)
     assert expected_bits(hard, small, 1e7, 1e9) < expected_bits(hard, small, 1e6, 1e9)
@@ -130,6 +130,18 @@ def test_the_law_knows_that_more_helps_and_repeating_helps_less() -> None:
     near, far = forecast(hard, small, 1e7, 1e9), forecast(hard, small, 1e12, 1e13)
     assert near.low < near.bits_per_byte < near.high
     assert far.high / far.low > near.high / near.low
+
+
+def test_a_trial_that_still_fell_says_that_more_text_helps_more() -> None:
+    model = ModelConfig(d_model=64, n_heads=1, n_kv_heads=1)
+    prose, manual, odd = Trial(2.5, 2.7), Trial(2.5, 2.85), Trial(2.5, 2.4)
+    ratio = [
+        expected_bits(manual, model, mb * 1e6, 1e9) / expected_bits(prose, model, mb * 1e6, 1e9) for mb in (0.3, 1, 9)
+    ]
+    assert ratio[0] == pytest.approx(1.0)
+    assert ratio[2] < ratio[1] < 1.0
+    falls = [expected_bits(odd, model, mb * 1e6, 1e9) for mb in (0.05, 0.1, 0.3, 1, 3, 10)]
+    assert falls == sorted(falls, reverse=True), "whatever the trial says, more text is no loss"
 
 
 def test_some_of_every_budget_goes_into_training() -> None:

@@ -81,7 +81,7 @@ def test_a_machine_that_slows_down_is_said_once_with_a_new_forecast(bench: Any) 
     assert [message is not None for message in said] == [False, False, True, False, False, False]
     assert said[2] is not None
     assert said[2].startswith(
-        "The machine trains at 40% of the planned speed; planned anew: 0.034M tokens in all, expec"
+        "The machine trains at 40% of the planned speed; planned anew: 0.032M tokens in all, expec"
     )
     assert Replanner(setup, RunFacts(source="", source_sha256=""))(1, 1.0, 1.0) is None
 
@@ -135,7 +135,7 @@ def test_a_forecast_that_misses_is_called_so() -> None:
 
 
 def test_a_folder_of_tokens_is_planned_without_a_forecast() -> None:
-    text = TextProfile(train_bytes=4_000_000, trial_bits=None, bytes_per_token=4.0)
+    text = TextProfile(train_bytes=4_000_000, trial=None, bytes_per_token=4.0)
     found = planned(text, resolve(PretrainOptions, flags={}), SPEED, 600.0)
     assert found.outlook.forecast is None
     assert found.outlook.tokens > 0

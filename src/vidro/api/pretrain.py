@@ -105,14 +105,26 @@ def _check_new(source: str | None, where: RunOptions, options: PretrainOptions) 
     the_budget(options.budget)
 
 
-def look_ahead(wish: Request, *, cache_dir: Path, say: Callable[[str], None], processes: int = 1) -> Setup:
-    """Everything that is decided before training, without training: text read, tokenizer and plan made."""
+def look_ahead(
+    wish: Request,
+    *,
+    cache_dir: Path,
+    say: Callable[[str], None],
+    processes: int = 1,
+    speed: Speed | None = None,
+) -> Setup:
+    """Everything that is decided before training, without training: text read, tokenizer and plan made.
+
+    A `speed` that was measured is not measured again.
+    """
     from vidro.train.pretrain import set_up
 
     if wish.source is None:
         raise UsageError("a resumed run has nothing left to plan", hint="Look at it with vidro runs show.")
     parent = _parent(wish)
-    return set_up(wish.source, wish.options, cache_dir=cache_dir, processes=processes, parent=parent, say=say)
+    return set_up(
+        wish.source, wish.options, cache_dir=cache_dir, processes=processes, parent=parent, say=say, speed=speed
+    )
 
 
 def carry_out(

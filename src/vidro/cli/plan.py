@@ -103,7 +103,7 @@ def show_one(file: str, row: Planned) -> None:
     from vidro.train.planning import forecast_words
 
     show(facts([(reason.what, f"{reason.chosen}: {reason.why}") for reason in row.reasons]))
-    words = forecast_words(row.outlook)
+    words = forecast_words(row.outlook.forecast)
     if words is not None:
         print(words)
     print(f"Now: vidro pretrain {file} --minutes {row.seconds / 60:g}")

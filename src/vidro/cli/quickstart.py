@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ app = make_app(
 
 MINUTES = 2.0
 ASSISTANT_SHARE = 1.5  # of the minutes of the first training: all of it together takes about five
+ROOM = {"d_model": 128, "n_layers": 2}  # the least shape that learns the assistant's tasks
 STORY_TOKENS = 250  # most stories end before
 PROMPTS = ("One windy morning", "Everybody in Tansy Bay knew")
 NEXT = "Now yours: vidro pretrain YOURFILE --minutes 10"
@@ -66,7 +68,7 @@ def quickstart(
     text = write_stories(cache_dir())
     wish = request(str(text), {name: value for name, value in said.items() if value is not None})
     show_text(text)
-    speed = show_tokens(wish)
+    wish, speed = show_tokens(wish)
     result = train(wish, speed)
     run = Run(result.path)
     samples = write_samples(run)
@@ -146,8 +148,11 @@ def show_text(path: Path) -> None:
     note("  …")
 
 
-def show_tokens(wish: Request) -> Speed | None:
-    """Stage two: a vocabulary is made from the text, and a model shaped for it; how fast this machine is."""
+def show_tokens(wish: Request) -> tuple[Request, Speed | None]:
+    """Stage two: a vocabulary is made from the text, and a model shaped for it; how fast this machine is.
+
+    On a slow machine the smallest model would tell the stories best, but it is to learn more than them.
+    """
     from vidro.api.pretrain import look_ahead
     from vidro.api.words import human_count
     from vidro.cli.places import cache_dir
@@ -158,13 +163,17 @@ def show_tokens(wish: Request) -> Speed | None:
 
     heading("The tokens", "A model reads pieces of words; which ones is learned from the text itself:")
     setup = look_ahead(wish, cache_dir=cache_dir(), say=lambda message: None)
+    speed = None if setup.planner is None else setup.planner.speed
+    if setup.plan.model.d_model < ROOM["d_model"]:
+        wish = replace(wish, options=replace(wish.options, model=replace(wish.options.model, **ROOM)))
+        setup = look_ahead(wish, cache_dir=cache_dir(), say=lambda message: None, speed=speed)
     console = stderr_console()
     example = describe(setup.tokenizer, "One windy morning Lev reached for the golden watch, and it was not there.")
     console.print(pieces(example, styled=console.is_terminal))
     size = count(setup.plan.model).n_parameters
     what = f"{human_count(size)} numbers, all random now. Training changes them until the next token is no surprise."
     heading("The model", what)
-    return setup.speed
+    return wish, speed
 
 
 def train(wish: Request, speed: Speed | None) -> PretrainResult:

@@ -34,7 +34,7 @@ from vidro.train.loop import Budget, Loop, LoopSettings, LoopState
 from vidro.train.machine import MatmulPeak, memory_bytes
 from vidro.train.optim import Optimizer
 from vidro.train.plan import CLOSING_S, CLOSING_SHARE, COPY_CHARS, FULL_SHARE
-from vidro.train.planning import Replanner
+from vidro.train.planning import Replanner, foreseen
 from vidro.train.schedule import Schedule
 from vidro.train.step import LossScaler, StepSettings
 from vidro.train.stop import StopSignal
@@ -119,6 +119,9 @@ def assemble(
     unigram = unigram_line(setup.prepared.train, setup.prepared.val, plan.model.vocab_size)
     if checkpoint is None:  # measured last, when all that costs time before the first step is done
         facts = replace(facts, threads=torch.get_num_threads(), **measure_budget(setup, facts, task, model, around))
+        if setup.planner is not None:
+            expected, why = setup.planner.explain(plan, facts.training_s)
+            setup, facts = replace(setup, outlook=expected, reasons=why), replace(facts, **foreseen(expected))
     task.val = val_subset(setup, facts.val_windows, device)
     keeper.facts = asdict(facts)
     loop = Loop(

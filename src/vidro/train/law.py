@@ -1,12 +1,14 @@
 """How well a small model will predict a text, before it is trained: one formula, fitted to runs of ours.
 
-    bits per byte = trial^h · (floor + size · N^-a + data · S^-b)
+    bits per byte = trial^h · (floor + size · N^-a + data · S^-b) · (fall / usual fall)^(-2 ln (S / 0.3))
 
 N counts the weights that multiply, in millions; S the megabytes of text that were seen, where a text seen again counts
 less and less: S = U · (1 + R · (1 - exp(-(epochs - 1) / R))) after Muennighoff et al. 2023. The three-part form is that
-of Hoffmann et al. 2022. *Trial* is what a tiny model makes of the text in a fixed number of steps (`pilot`). Sizes and
-powers are fits to controlled runs, the trial's power and the scale of all to 42 runs of the planner on texts of many
-kinds (`docs/diary.md`); the interval is the spread of the errors on texts outside the fit.
+of Hoffmann et al. 2022. *Trial* is what a tiny model makes of the text in a fixed number of steps (`pilot`), and its
+*fall* how much that gained in the second half of them: documents that repeat each other, manuals say, go on falling
+when prose no longer does. Sizes and powers are fits to controlled runs, the trial's power and the scale of all to 42
+runs of the planner on texts of many kinds, the fall's power to 36 more (`docs/diary.md`); the interval is the spread of
+the errors on texts outside the fit.
 
 Not here: what is chosen with it (`plan`).
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vidro.config.schema import ModelConfig
 from vidro.model.count import count
@@ -24,10 +27,20 @@ SIZE, SIZE_POWER = 0.0626, 0.475
 DATA, DATA_POWER = 0.382, 0.285
 REPEATS = 2.78  # R: however often a text is read, it is worth at most 3.8 times itself
 TRIAL_POWER = 0.886
-SPREAD = 0.087  # standard deviation of ln(got / predicted): held 8 of 10 of 42 forecasts, each text left out in turn
-BEYOND = 0.02  # … and for each doubling beyond what was tried
-TRIED_MB = (0.1, 60.0)  # of text seen
+USUAL_FALL, FALL_POWER = 1.08, 2.0
+LEAST_FALL = 1.05  # a trial that gained less has a noisy figure, not a text that learns nothing more
+FALL_MB = (0.05, 0.3, 3.0)  # where the fall stops to count, what the trial has seen, and where it stops again
+SPREAD = 0.033  # standard deviation of ln(got / predicted): held 8 of 10 of 36 forecasts, each text left out in turn
+BEYOND = 0.015  # … and for each doubling beyond what was tried
+TRIED_MB = (0.2, 2.0)  # of text seen
 Z80 = 1.2816  # a normal distribution's middle 80 %
+
+
+class Trial(NamedTuple):
+    """Bits per byte of the validation text by a tiny model: after its training, and halfway, before its rates fall."""
+
+    bits: float
+    halfway: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +64,19 @@ def seen_mb(seen_bytes: float, unique_bytes: float) -> float:
     return unique_bytes / 1e6 * (1 + REPEATS * (1 - math.exp(-(epochs - 1) / REPEATS)))
 
 
-def expected_bits(trial_bits: float, model: ModelConfig, seen_bytes: float, unique_bytes: float) -> float:
+def expected_bits(trial: Trial, model: ModelConfig, seen_bytes: float, unique_bytes: float) -> float:
     """Bits per byte of `model` after `seen_bytes` of text."""
     size, data = count(model).n_matmul / 1e6, max(seen_mb(seen_bytes, unique_bytes), 1e-3)
     core = FLOOR + SIZE * size**-SIZE_POWER + DATA * data**-DATA_POWER
-    return trial_bits**TRIAL_POWER * core
+    low, trial_mb, high = FALL_MB
+    fall = max(trial.halfway / trial.bits, LEAST_FALL) / USUAL_FALL
+    further = FALL_POWER * math.log(min(max(data, low), high) / trial_mb)
+    return trial.bits**TRIAL_POWER * core * fall**-further
 
 
-def forecast(trial_bits: float, model: ModelConfig, seen_bytes: float, unique_bytes: float) -> Forecast:
+def forecast(trial: Trial, model: ModelConfig, seen_bytes: float, unique_bytes: float) -> Forecast:
     """`expected_bits` with its interval, which widens beyond what was tried."""
-    bits = expected_bits(trial_bits, model, seen_bytes, unique_bytes)
+    bits = expected_bits(trial, model, seen_bytes, unique_bytes)
     low, high = TRIED_MB
     mb = max(seen_bytes / 1e6, 1e-6)
     doublings = max(0.0, math.log2(low / mb), math.log2(mb / high))

@@ -45,7 +45,7 @@ def start_note(text: TextSource, parent: OpenedRun, options: PretrainOptions) ->
     """How far a run's model comes with the text, tried out on it. Raises UsageError for a run that cannot go on."""
     tokenizer, _ = inherited(parent, options)
     model = read_model(parent.model_dir)
-    train, val = pilot.sample(text.train_texts(), pilot.TRAIN_BYTES), pilot.sample(text.val_texts(), pilot.VAL_BYTES)
+    train, val = pilot.samples(text)
     with settled(options.train.threads):
         found = pilot.continued(model, tokenizer, train, val)
     return (

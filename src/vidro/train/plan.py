@@ -1,6 +1,6 @@
 """The planner: from a text, a time and a machine's speed to a model, its batch, and what to expect of it.
 
-Pure: everything measured comes in as arguments (`speed`, `trial_bits`), so the same numbers give the same plan. Of a
+Pure: everything measured comes in as arguments (`speed`, `trial`), so the same numbers give the same plan. Of a
 ladder of shapes it takes the one whose predicted bits per byte are lowest (`law`): a larger model learns more from each
 token, a smaller one sees more of them. What the user says is kept; the planner fills the rest.
 
@@ -17,17 +17,18 @@ from vidro.config.schema import ModelConfig
 from vidro.evals.yardsticks import TRAIN_BYTES as YARDSTICK_BYTES
 from vidro.model.count import count
 from vidro.train.defaults import MICRO_TOKENS, Blueprint
-from vidro.train.law import Forecast, forecast
+from vidro.train.law import USUAL_FALL, Forecast, Trial, forecast
 from vidro.train.speed import Speed
 
 # Width and blocks, by rising cost. Heads are 64 wide: two fewer, wider heads learn as well as four and cost less time.
 LADDER = (
-    (128, 2), (128, 3), (192, 2), (192, 3), (256, 3), (256, 4), (320, 4), (384, 4), (448, 5), (512, 6),
-    (640, 6), (768, 8), (768, 12), (1024, 12), (1024, 16), (1280, 20),
+    (64, 1), (64, 2), (128, 2), (128, 3), (192, 2), (192, 3), (256, 3), (256, 4), (320, 4), (384, 4), (448, 5),
+    (512, 6), (640, 6), (768, 8), (768, 12), (1024, 12), (1024, 16), (1280, 20),
 )  # fmt: skip
-SMALLEST = (64, 2)  # for texts too small for the ladder, and machines too slow; else 128 learns more in the same time
+SMALLEST = 2  # so many rungs stay for texts too small for any, and for machines too slow
 D_HEAD = 64
-BATCHES = ((1e6, 1024), (3e6, 2048), (2e7, 4096), (1e8, 8192), (1e9, 16384), (math.inf, 32768))  # by tokens seen
+# Tokens of a step, by tokens seen in all.
+BATCHES = ((1.5e5, 512), (1e6, 1024), (3e6, 2048), (2e7, 4096), (1e8, 8192), (1e9, 16384), (math.inf, 32768))
 CONTEXTS = ((3e6, 128), (5e7, 256), (math.inf, 512))  # … likewise
 WHOLE = 1.25  # of the mean document: a context of that length holds most of them whole, and up to twice as long pays
 DROPOUTS = ((6.0, 0.0), (9.0, 0.1), (13.0, 0.2), (math.inf, 0.3))  # by epochs
@@ -36,20 +37,21 @@ MOST_WEIGHTS = 2.5  # for each byte of text; more would learn it by heart
 COPY_CHARS = 200_000_000  # of the training text, in which copies are looked for; the index is as large as its text
 PROCESS_BYTES = 480_000_000  # Python, torch and the libraries
 LEAST_STEPS = 60  # fewer updates than this teach nothing, however large each is
-USUAL = 2.6  # bits per byte of a trial that was not made; it ranks shapes, nothing more
+USUAL = Trial(bits=2.6, halfway=2.6 * USUAL_FALL)  # of a trial that was not made; it ranks shapes, nothing more
 FULL_SHARE = 0.05  # of a budget in minutes, for the evaluation at the end; a longer text is evaluated in part
 CLOSING_S = 4.0  # … for drawing the plots and leaving,
 CLOSING_SHARE = 0.25  # but of a short budget only this share
+LOST_S, LOST_SHARE = 2.0, 0.05  # of the seconds of training: looks, samples, checkpoints, the machine's peak
 MEMORY_SHARE = 0.8  # of what is free, that a plan may take
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextProfile:
-    """What the planner knows of a text. `bytes_per_token` is None until a tokenizer has cut it, `trial_bits` without a
+    """What the planner knows of a text. `bytes_per_token` is None until a tokenizer has cut it, `trial` without one
     trial (`pilot`). `document_bytes` is the mean of its documents, infinite where it is not known."""
 
     train_bytes: int
-    trial_bits: float | None
+    trial: Trial | None
     bytes_per_token: float | None = None
     document_bytes: float = math.inf
 
@@ -75,6 +77,9 @@ class Outlook:
     early: bool
     """Training ends before the time is used, because more passes over the text would only be learned by heart."""
 
+    tokens_per_s: float
+    """Of the steps alone."""
+
 
 def choose(
     text: TextProfile,
@@ -88,7 +93,7 @@ def choose(
     """The model and batch for `seconds` of training.
 
     `kept` puts what the user said into a shape of the ladder, `batch_tokens` is what they said of the step. Where no
-    rung fits text, time and memory, the smallest shape is returned; who asks checks the memory.
+    rung fits text, time and memory, one of the smallest is returned; who asks checks the memory.
     """
     room, most = MEMORY_SHARE * speed.memory_bytes, MOST_WEIGHTS * text.train_bytes
 
@@ -100,7 +105,7 @@ def choose(
         enough = expected.early or expected.steps >= LEAST_STEPS
         return enough and count(plan.model).n_matmul <= most and expected.memory_bytes <= room
 
-    plans = [plan for plan in map(plan_of, LADDER) if usable(plan)] or [plan_of(SMALLEST)]
+    plans = [plan for plan in map(plan_of, LADDER) if usable(plan)] or [plan_of(rung) for rung in LADDER[:SMALLEST]]
     return min(plans, key=lambda plan: plan_bits(plan, text, seconds, speed))
 
 
@@ -142,13 +147,13 @@ def outlook(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed, *,
     step_s = speed.step_s(plan.model, plan.batch_tokens, muon=muon)
     cut = text.cut(plan.model.vocab_size)
     unique = max(text.train_bytes / cut, 1.0)
-    steps, most = max(1, int(seconds / step_s)), plan.most_epochs * unique / plan.batch_tokens
+    steps, most = max(1, int(stepping_seconds(seconds) / step_s)), plan.most_epochs * unique / plan.batch_tokens
     early = steps > most
     steps = max(1, math.ceil(most)) if early else steps
     tokens = steps * plan.batch_tokens
     expected = None
-    if text.trial_bits is not None:
-        expected = forecast(text.trial_bits, plan.model, tokens * cut, text.train_bytes)
+    if text.trial is not None:
+        expected = forecast(text.trial, plan.model, tokens * cut, text.train_bytes)
     return Outlook(
         seconds=min(seconds, steps * step_s),
         tokens=tokens,
@@ -157,12 +162,13 @@ def outlook(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed, *,
         memory_bytes=memory_bytes(plan.model, step_tokens(plan), text.train_bytes),
         forecast=expected,
         early=early,
+        tokens_per_s=plan.batch_tokens / step_s,
     )
 
 
 def plan_bits(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed) -> float:
     """Predicted bits per byte, by which plans are ranked."""
-    expected = outlook(plan, replace(text, trial_bits=text.trial_bits or USUAL), seconds, speed)
+    expected = outlook(plan, replace(text, trial=text.trial or USUAL), seconds, speed)
     assert expected.forecast is not None
     return expected.forecast.bits_per_byte
 
@@ -170,6 +176,15 @@ def plan_bits(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed) 
 def training_seconds(left_s: float) -> float:
     """Of the seconds left, those that go into training; the rest into the last evaluation and the curves."""
     return max(1.0, left_s - FULL_SHARE * left_s - min(CLOSING_S, CLOSING_SHARE * left_s))
+
+
+def stepping_seconds(seconds: float) -> float:
+    """Of the seconds of training, those in which the weights move.
+
+    >>> round(stepping_seconds(30.0), 2), round(stepping_seconds(600.0), 2), stepping_seconds(1.0)
+    (26.5, 568.0, 0.75)
+    """
+    return max(seconds - LOST_S - LOST_SHARE * seconds, (1 - CLOSING_SHARE) * seconds)
 
 
 def guess_bytes_per_token(vocab_size: int) -> float:

@@ -19,9 +19,17 @@ from vidro.model.count import count
 from vidro.model.device import choose_device, choose_precision
 from vidro.train import pilot
 from vidro.train.defaults import Blueprint, Plan, TextFacts, default_vocab_size, make_plan, model_shape
-from vidro.train.law import forecast
+from vidro.train.law import Forecast, forecast
 from vidro.train.machine import settled
-from vidro.train.plan import Outlook, TextProfile, choose, memory_bytes, outlook, training_seconds
+from vidro.train.plan import (
+    Outlook,
+    TextProfile,
+    choose,
+    memory_bytes,
+    outlook,
+    stepping_seconds,
+    training_seconds,
+)
 from vidro.train.speed import Speed, measure_speed
 
 if TYPE_CHECKING:
@@ -98,21 +106,21 @@ def look_at(text: str | TextSource, *, cache_dir: Path | None, threads: int | No
     Without `afford` the trial is not made: a budget of seconds has none to spare.
     """
     if not isinstance(text, TextSource):
-        return TextProfile(train_bytes=0, trial_bits=None)
+        return TextProfile(train_bytes=0, trial=None)
     result = text.result
     profile = TextProfile(
         train_bytes=result.train_bytes,
-        trial_bits=None,
+        trial=None,
         document_bytes=(result.train_bytes + result.val_bytes) / result.n_documents,
     )
     if not afford:
         return profile
-    train, val = pilot.sample(text.train_texts(), pilot.TRAIN_BYTES), pilot.sample(text.val_texts(), pilot.VAL_BYTES)
+    train, val = pilot.samples(text)
     if pilot.repeats_itself(train):
         return profile
     try:
         with settled(threads):
-            return replace(profile, trial_bits=pilot.known_trial(train, val, cache_dir=cache_dir))
+            return replace(profile, trial=pilot.known_trial(train, val, cache_dir=cache_dir))
     except DataError:  # too small even for that: whoever trains on it is told more exactly
         return profile
 
@@ -169,11 +177,15 @@ class Planner:
         batch = self.options.train.batch_tokens
         return choose(self.text, self.seconds, self.speed, kept=kept, vocab_size=vocab_size, batch_tokens=batch)
 
-    def explain(self, plan: Plan) -> tuple[Outlook, tuple[Reason, ...]]:
-        """What to expect of `plan`, and its choices in words. Raises TrainingError when it needs too much memory."""
+    def explain(self, plan: Plan, seconds: float | None = None) -> tuple[Outlook, tuple[Reason, ...]]:
+        """What to expect of `plan`, and its choices in words. Raises TrainingError when it needs too much memory.
+
+        `seconds` of training, where they are known better than when the plan was made.
+        """
+        seconds = self.seconds if seconds is None else seconds
         epochs = float("inf") if plan.most_steps is None else plan.most_steps * plan.tokens_per_step / plan.epoch_tokens
         blueprint = Blueprint(model=plan.model, batch_tokens=plan.tokens_per_step, most_epochs=epochs)
-        expected = outlook(blueprint, self.text, self.seconds, self.speed, muon=plan.optimizer.kind == "muon")
+        expected = outlook(blueprint, self.text, seconds, self.speed, muon=plan.optimizer.kind == "muon")
         at_once = plan.micro_batch * plan.model.context_length
         expected = replace(expected, memory_bytes=memory_bytes(plan.model, at_once, self.text.train_bytes))
         if expected.memory_bytes > self.speed.memory_bytes:
@@ -197,7 +209,6 @@ def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> t
     """Each choice with its reason, for people."""
     model, rates = plan.model, plan.optimizer
     size = count(model)
-    rate = plan.tokens_per_step / speed.step_s(model, plan.tokens_per_step, muon=rates.kind == "muon")
     muon = f"{rates.muon_lr:g} (Muon, matrices), " if rates.kind == "muon" else ""
     embedding = f"{rates.embedding_lr:g} (embedding), " if rates.embedding_lr not in (None, rates.lr) else ""
     found = [
@@ -209,7 +220,8 @@ def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> t
         Reason(
             "model",
             f"{model.d_model} wide, {counted_blocks(model.n_layers)}, {size.n_parameters / 1e6:.3g}M parameters",
-            f"about {rate:,.0f} tokens/s here: a larger one would see too little, a smaller one hold too little",
+            f"about {expected.tokens_per_s:,.0f} tokens/s here: a larger one would see too little, a smaller one hold "
+            "too little",
         ),
         Reason("context", f"{model.context_length} tokens", context_words(text, model)),
         Reason(
@@ -253,15 +265,12 @@ def counted_blocks(number: int) -> str:
     return f"{number} block{'' if number == 1 else 's'}"
 
 
-def forecast_words(expected: Outlook) -> str | None:
+def forecast_words(law: Forecast | None) -> str | None:
     """The forecast in a sentence.
 
-    >>> from vidro.train.law import Forecast
-    >>> law = Forecast(bits_per_byte=2.1, low=2.0, high=2.2)
-    >>> forecast_words(Outlook(seconds=60, tokens=1, steps=1, epochs=1, memory_bytes=1, forecast=law, early=False))
+    >>> forecast_words(Forecast(bits_per_byte=2.1, low=2.0, high=2.2))
     'Expected: 2.10 bits per byte on the validation text, with 80 % between 2.00 and 2.20.'
     """
-    law = expected.forecast
     if law is None:
         return None
     return (
@@ -280,7 +289,7 @@ def plan_fields(expected: Outlook, why: tuple[Reason, ...]) -> dict[str, Any]:
         "epochs": round(expected.epochs, 4),
         "memory_bytes": expected.memory_bytes,
         "forecast": foreseen(expected)["forecast"],
-        "message": forecast_words(expected),
+        "message": forecast_words(expected.forecast),
     }
 
 
@@ -291,7 +300,7 @@ def foreseen(expected: Outlook | None) -> dict[str, Any]:
     law = expected.forecast
     return {
         "forecast": None if law is None else {"bits_per_byte": law.bits_per_byte, "low": law.low, "high": law.high},
-        "tokens_per_s": expected.tokens / max(expected.seconds, 1e-9),
+        "tokens_per_s": expected.tokens_per_s,
     }
 
 
@@ -319,6 +328,7 @@ class Replanner:
         self._setup = setup
         self._planned = facts.tokens_per_s
         self._predicts = facts.forecast is not None
+        self._trial = None if setup.planner is None else setup.planner.text.trial
         self._odd = 0
 
     def __call__(self, tokens: int, tokens_per_s: float, left_s: float) -> str | None:
@@ -330,13 +340,13 @@ class Replanner:
         if self._odd < 3:
             return None
         self._odd, self._planned = 0, tokens_per_s  # from now on this is the plan
-        total = tokens + int(max(left_s, 0.0) * tokens_per_s)
+        total = tokens + int(stepping_seconds(max(left_s, 0.0)) * tokens_per_s)
         words = (
             f"The machine trains at {ratio:.0%} of the planned speed; planned anew: {total / 1e6:.3g}M tokens in all"
         )
         plan, prepared = self._setup.plan, self._setup.prepared
-        if not self._predicts or not prepared.train_bytes or self._setup.trial_bits is None:
+        if not self._predicts or not prepared.train_bytes or self._trial is None:
             return f"{words}."
         seen = total * prepared.train_bytes / prepared.train.n_tokens
-        law = forecast(self._setup.trial_bits, plan.model, seen, prepared.train_bytes)
+        law = forecast(self._trial, plan.model, seen, prepared.train_bytes)
         return f"{words}, expecting {law.bits_per_byte:.2f} bits per byte ({law.low:.2f} to {law.high:.2f})."

@@ -51,10 +51,11 @@ from vidro.train.log import run_log
 from vidro.train.machine import settled
 from vidro.train.parent import inherited, measure, parents_text
 from vidro.train.plan import Outlook
-from vidro.train.planning import Reason, foreseen, make_planner
+from vidro.train.planning import Planner, Reason, make_planner
 from vidro.train.speed import Speed
 from vidro.train.stop import StopSignal
 from vidro.train.vocabulary import make_tokenizer, tokenizer_of_shards
+from vidro.train.yardsticks import known_yardsticks
 
 Clock = Callable[[], float]
 
@@ -85,11 +86,8 @@ class Setup:
     reasons: tuple[Reason, ...] = ()
     """What the planner chose, and why."""
 
-    speed: Speed | None = None
-    """Of this machine, where the planner measured it."""
-
-    trial_bits: float | None = None
-    """Of the text, where the planner tried a tiny model on it."""
+    planner: Planner | None = None
+    """Who chose, for a budget in minutes; knows the text and the machine's speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +142,9 @@ def set_up(
     prepared = prepare(text, tokenizer, cache_dir=cache_dir, options=options.data, processes=processes)
     notes = [*prepared.notes, *notes]
     facts = TextFacts(prepared.name, prepared.train.n_tokens, tokenizer.vocab_size)
+    if planner is not None:  # before the seconds are divided; the run finds them in the cache
+        val_sha256 = val_checksum(options.data, cache_dir=cache_dir)
+        known_yardsticks(prepared, options.data, val_sha256=val_sha256, cache_dir=cache_dir)
     blueprint = None if planner is None else planner.choose(prepared, tokenizer.vocab_size, shape)
     plan = make_plan(options, facts, shape=shape, blueprint=blueprint)
     outlook, reasons = (None, ()) if planner is None else planner.explain(plan)
@@ -162,8 +163,7 @@ def set_up(
         notes=tuple(notes),
         outlook=outlook,
         reasons=reasons,
-        speed=None if planner is None else planner.speed,
-        trial_bits=None if planner is None else planner.text.trial_bits,
+        planner=planner,
     )
 
 
@@ -236,7 +236,6 @@ def pretrain(
             tokenizer=setup.tokenizer.fingerprint,
             budget=to_dict(options.budget),
             most_steps=setup.plan.most_steps,
-            **foreseen(setup.outlook),
         )
         model = fresh_model(setup) if parent is None else _parent_model(parent, setup.plan)
         if parent is not None:
