@@ -139,6 +139,8 @@ def test_a_trial_that_still_fell_says_that_more_text_helps_more() -> None:
         expected_bits(manual, model, mb * 1e6, 1e9) / expected_bits(prose, model, mb * 1e6, 1e9) for mb in (0.3, 1, 9)
     ]
     assert ratio[0] == pytest.approx(1.0)
+    sure, unsure = forecast(prose, model, 1e6, 1e9), forecast(manual, model, 1e6, 1e9)
+    assert unsure.high / unsure.low > sure.high / sure.low
     assert ratio[2] < ratio[1] < 1.0
     falls = [expected_bits(odd, model, mb * 1e6, 1e9) for mb in (0.05, 0.1, 0.3, 1, 3, 10)]
     assert falls == sorted(falls, reverse=True), "whatever the trial says, more text is no loss"

@@ -42,6 +42,7 @@ FULL_SHARE = 0.05  # of a budget in minutes, for the evaluation at the end; a lo
 CLOSING_S = 4.0  # … for drawing the plots and leaving,
 CLOSING_SHARE = 0.25  # but of a short budget only this share
 LOST_S, LOST_SHARE = 2.0, 0.05  # of the seconds of training: looks, samples, checkpoints, the machine's peak
+STEPPING_SHARE = 0.6  # … but of a few seconds so much is left
 MEMORY_SHARE = 0.8  # of what is free, that a plan may take
 
 
@@ -182,9 +183,9 @@ def stepping_seconds(seconds: float) -> float:
     """Of the seconds of training, those in which the weights move.
 
     >>> round(stepping_seconds(30.0), 2), round(stepping_seconds(600.0), 2), stepping_seconds(1.0)
-    (26.5, 568.0, 0.75)
+    (26.5, 568.0, 0.6)
     """
-    return max(seconds - LOST_S - LOST_SHARE * seconds, (1 - CLOSING_SHARE) * seconds)
+    return max(seconds - LOST_S - LOST_SHARE * seconds, STEPPING_SHARE * seconds)
 
 
 def guess_bytes_per_token(vocab_size: int) -> float:
