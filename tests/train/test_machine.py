@@ -102,7 +102,7 @@ def pages_asked_for():
 with settled(1):
     for _ in range(8):  # until small things have found their places between the large ones
         pages_asked_for()
-    print(pages_asked_for())
+    print(sorted(pages_asked_for() for _ in range(5))[2])  # one may be odd: where small things lie is chance
 print(pages_asked_for())
 """
 

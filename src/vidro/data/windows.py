@@ -2,7 +2,7 @@
 
 `sliding_windows` is the learner's view: all windows of a text, side by side. `TokenStream` is what training uses: the
 tokens as a circle, cut into blocks at a fresh random offset each epoch, visited in a random order that is computed,
-not stored. A block that would begin inside a short document begins with that document instead. The stream's whole state
+not stored. A block that would begin inside a short document begins at its nearer end instead. The stream's whole state
 is the number of blocks consumed; who asks for how many at a time changes nothing.
 Not here: where tokens lie (`shards`), what a step does with them (`train/step`).
 """

@@ -48,8 +48,8 @@ MEMORY_SHARE = 0.8  # of what is free, that a plan may take
 
 @dataclass(frozen=True, kw_only=True)
 class TextProfile:
-    """What the planner knows of a text. `bytes_per_token` is None until a tokenizer has cut it, `trial` without one
-    trial (`pilot`). `document_bytes` is the mean of its documents, infinite where it is not known."""
+    """What the planner knows of a text. `bytes_per_token` is None until a tokenizer has cut it, `trial` where none was
+    made (`pilot`). `document_bytes` is the mean of its documents, infinite where it is not known."""
 
     train_bytes: int
     trial: Trial | None
@@ -156,7 +156,7 @@ def outlook(plan: Blueprint, text: TextProfile, seconds: float, speed: Speed, *,
     if text.trial is not None:
         expected = forecast(text.trial, plan.model, tokens * cut, text.train_bytes)
     return Outlook(
-        seconds=min(seconds, steps * step_s),
+        seconds=min(seconds, steps * step_s) if early else seconds,
         tokens=tokens,
         steps=steps,
         epochs=tokens / unique,
