@@ -14,6 +14,7 @@ import gzip
 import lzma
 import math
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,9 @@ def first_bytes(texts: Iterable[str], most: int) -> bytes:
 
 def compressed_bits(size: Callable[[bytes], int], train: bytes, val: bytes) -> float:
     """Bits per byte of `val` after `train`: how much larger the packed file grows. `size`: bytes of packed data."""
-    return 8 * (size(train + val) - size(train)) / len(val)
+    with ThreadPoolExecutor(2) as pool:  # packers let another thread run meanwhile; xz needs seconds
+        larger, smaller = pool.map(size, (train + val, train))
+    return 8 * (larger - smaller) / len(val)
 
 
 def ngram_bits(train: bytes, val: bytes, *, order: int) -> float:

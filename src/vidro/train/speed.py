@@ -28,8 +28,9 @@ from vidro.train.machine import memory_free_bytes
 from vidro.train.optim import Optimizer, muon_flops
 from vidro.train.step import Batch, StepSettings, train_step
 
-WIDTHS = (128, 256)  # of the two models, which are two blocks deep
-PROBE_TOKENS = 2048
+WIDTHS = (64, 256)  # of the two models, which are two blocks deep: between them lie those of a few minutes
+PROBE_TOKENS = 1024  # of a step: a processor is busy with them,
+CARD_TOKENS = 2048  # … a card needs more
 MOST_S = 0.6  # for each of the two, after its first step
 MOST_STEPS = 6
 
@@ -73,7 +74,7 @@ def measure_speed(
     per_flop = []
     for shape in shapes:
         took_s = time_steps(shape, device, precision, most_s=min(MOST_S, within_s / 2), clock=clock)
-        flops = PROBE_TOKENS * count(shape).flops_per_token_train + muon_flops(shape)
+        flops = probe_tokens(device) * count(shape).flops_per_token_train + muon_flops(shape)
         per_flop.append(took_s / flops)
     return fit(per_flop[0], per_flop[1], memory_bytes=memory_free_bytes(device))
 
@@ -81,7 +82,7 @@ def measure_speed(
 def fit(narrow_s: float, wide_s: float, *, memory_bytes: int) -> Speed:
     """From seconds per FLOP at the two widths to r and k. A wider model is never taken to be slower per FLOP.
 
-    >>> speed = fit(1.5e-11, 1.25e-11, memory_bytes=0)
+    >>> speed = fit(2.0e-11, 1.25e-11, memory_bytes=0)
     >>> round(1 / speed.flops_per_s * 1e11, 6), round(speed.width_cost_s * 1e11, 6)
     (1.0, 64.0)
     """
@@ -103,6 +104,11 @@ def probe_model(width: int) -> ModelConfig:
     )  # fmt: skip
 
 
+def probe_tokens(device: torch.device) -> int:
+    """Tokens of a step that is timed."""
+    return PROBE_TOKENS if device.type == "cpu" else CARD_TOKENS
+
+
 def time_steps(
     shape: ModelConfig, device: torch.device, precision: Precision, *, most_s: float, clock: Callable[[], float]
 ) -> float:
@@ -110,7 +116,7 @@ def time_steps(
     model = Transformer(shape).to(device).train()
     optimizer = Optimizer(model, optimizer_settings(OptimOptions(), shape))
     generator = torch.Generator().manual_seed(0)
-    rows = PROBE_TOKENS // shape.context_length
+    rows = probe_tokens(device) // shape.context_length
     ids = torch.randint(shape.vocab_size, (rows, shape.context_length + 1), generator=generator).to(device)
     batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
     context = nullcontext if precision.name == "fp32" else lambda: autocast(device, precision)
