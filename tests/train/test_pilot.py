@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vidro.config.schema import ModelConfig
+from vidro.config.schema import DataOptions, ModelConfig
 from vidro.core.errors import DataError
+from vidro.data.survey import open_source
 from vidro.data.tinyworld import text
 from vidro.model.init import initialise
 from vidro.model.transformer import Transformer
@@ -81,3 +82,18 @@ def test_of_a_large_corpus_only_the_beginning_is_read(monkeypatch: pytest.Monkey
 def test_a_text_too_small_to_try() -> None:
     with pytest.raises(DataError, match="too small to try a model on"):
         pilot.trial(["short"], ["text"])
+
+
+def test_both_sides_are_sampled_where_validation_is_a_text_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pilot, "TRAIN_BYTES", 10_000)
+    monkeypatch.setattr(pilot, "VAL_BYTES", 6_000)
+    (tmp_path / "train.txt").write_text("learn " * 20_000)
+    (tmp_path / "val.txt").write_text("judge " * 5_000)
+    options = DataOptions(val=str(tmp_path / "val.txt"))
+    train, val = pilot.samples(open_source(str(tmp_path / "train.txt"), options, cache_dir=tmp_path / "cache"))
+    assert "judge" not in "".join(train)
+    assert "learn" not in "".join(val)
+    assert sum(map(len, train)) == pytest.approx(10_000, rel=0.25)
+    assert sum(map(len, val)) == pytest.approx(6_000, rel=0.35)

@@ -139,3 +139,13 @@ def test_a_folder_of_tokens_is_planned_without_a_forecast() -> None:
     found = planned(text, resolve(PretrainOptions, flags={}), SPEED, 600.0)
     assert found.outlook.forecast is None
     assert found.outlook.tokens > 0
+
+
+def test_seconds_before_training_are_not_planned_with() -> None:
+    text = TextProfile(train_bytes=4_000_000, trial=None, bytes_per_token=4.0)
+    options = resolve(PretrainOptions, flags={"d_model": 128, "n_layers": 2, "batch_tokens": 1024})
+    quick = planned(text, options, SPEED, 60.0)
+    slow = planned(text, options, SPEED, 60.0, used_s=20.0)
+    assert slow.seconds == quick.seconds == 60.0
+    assert slow.outlook.tokens == pytest.approx(planned(text, options, SPEED, 40.0).outlook.tokens)
+    assert slow.outlook.tokens < 0.75 * quick.outlook.tokens

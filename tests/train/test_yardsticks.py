@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.train.conftest import Halt, halt_at
 
 from vidro.config.schema import DataOptions
 from vidro.data.made import story_text
@@ -72,6 +74,14 @@ def test_another_text_or_another_way_of_measuring_is_measured_anew(
     monkeypatch.setattr(yardsticks, "VERSION", yardsticks.VERSION + 1)
     known(val, val_sha256="b")
     assert len(measured) == 3
+
+
+def test_a_run_in_minutes_measures_once_and_another_vocabulary_does_not_again(bench: Any, measured: list[int]) -> None:
+    with contextlib.suppress(Halt):
+        bench.train("a", halt_at(1), steps=None, minutes=1.0, vocab_size=None)
+    assert len(measured) == 1
+    bench.train("b", steps=1, tokenizer="bytes", vocab_size=None)
+    assert len(measured) == 1
 
 
 def test_a_run_on_the_stories_names_the_floor_and_never_passes_it(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ Not here: how it is decided (`train/plan`), training (`pretrain`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,13 @@ def plan(
     runs_dir: str | Path = "runs",
     cache_dir: str | Path | None = None,
     speed: Speed | None = None,
+    age_s: float = 0.0,
     **settings: Any,
 ) -> PlanTable:
     """Plans for `source` in each of `minutes`; the other keywords are settings of `vidro.pretrain`, which are kept.
 
     Reads the text and trains two models of random numbers for a second to know this machine (or takes its `speed`).
+    What that takes, and the `age_s` of the process before, training will not have either.
     `from_run` is another run, whose model is tried out on the text for some seconds; the last of the notes says how far
     it came. Raises VidroError for a text that cannot be read and for settings that cannot be used.
 
@@ -67,10 +70,12 @@ def plan(
         hint = "Leave it out; vidro pretrain FILE --minutes N --dry-run plans with it."
         raise UsageError("plans are for a vocabulary of the text's own", where="tokenizer", hint=hint)
     cache = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    began = time.monotonic()
     text = open_source(str(source), options.data, cache_dir=cache)
-    looked = look_at(text, cache_dir=cache, threads=options.train.threads)
     speed = measure(options) if speed is None else speed
-    rows = tuple(planned(looked, options, speed, 60.0 * budget, name=text.name) for budget in budgets)
+    used_s = age_s + time.monotonic() - began
+    looked = look_at(text, cache_dir=cache, threads=options.train.threads)  # the run will find this in the cache
+    rows = tuple(planned(looked, options, speed, 60.0 * budget, used_s=used_s, name=text.name) for budget in budgets)
     notes = [*text.notes, *small_text_notes(looked, rows)]
     if from_run is not None:
         notes.append(start_note(text, open_run(resolve_run(str(from_run), runs_dir=Path(runs_dir))), options))

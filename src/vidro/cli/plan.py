@@ -55,8 +55,9 @@ def plan(
     from vidro.api import planning as plans
     from vidro.cli.places import cache_dir
     from vidro.cli.terminal import note, print_json
+    from vidro.train.machine import process_age_s
 
-    said = {**settings, "threads": threads, "device": device}
+    said = {**settings, "threads": threads, "device": device, "age_s": process_age_s()}
     budgets = plans.MINUTES if minutes is None else minutes
     found = plans.plan(file, minutes=budgets, cache_dir=cache_dir(), **said)
     for message in found.notes:

@@ -69,15 +69,24 @@ class Planned:
 
 
 def planned(
-    text: TextProfile, options: PretrainOptions, speed: Speed, seconds: float, *, name: str = "text"
+    text: TextProfile,
+    options: PretrainOptions,
+    speed: Speed,
+    seconds: float,
+    *,
+    used_s: float = 0.0,
+    name: str = "text",
 ) -> Planned:
-    """The plan for `seconds` of a text that no tokenizer has cut yet: what `vidro plan` shows."""
+    """The plan for `seconds` of a text that no tokenizer has cut yet: what `vidro plan` shows.
+
+    `used_s` of them pass before training: starting, looking at the text and measuring the machine.
+    """
     size = options.data.vocab_size or default_vocab_size(text.train_bytes)
     text = replace(text, bytes_per_token=text.cut(size))
     facts = TextFacts(name, int(text.train_bytes / text.cut(size)), size)
-    planner = Planner(text=text, options=options, speed=speed, used_s=lambda: 0.0)
+    planner = Planner(text=text, options=options, speed=speed, used_s=lambda: used_s)
     budget = replace(options, budget=BudgetOptions(minutes=seconds / 60))
-    blueprint = planner.blueprint(training_seconds(seconds), size, None)
+    blueprint = planner.blueprint(training_seconds(seconds - used_s), size, None)
     plan = make_plan(budget, facts, blueprint=blueprint)
     expected, why = planner.explain(plan)
     chosen = replace(blueprint, model=plan.model, batch_tokens=plan.tokens_per_step)

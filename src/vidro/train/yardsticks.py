@@ -28,9 +28,10 @@ def known_yardsticks(
 ) -> dict[str, float]:
     """Bits per byte of the validation text for each yardstick, from the cache where it was measured before.
 
-    `val_sha256` is the checksum of a validation text of its own (``--val``).
+    `val_sha256` is the checksum of a validation text of its own (``--val``). The tokenizer has no part in it.
     """
-    texts = [prepared.source_sha256, val_sha256, to_dict(replace(data, val=None)), prepared.val_bytes]
+    reading = to_dict(replace(data, val=None, tokenizer=None, vocab_size=None, unk=False))
+    texts = [prepared.source_sha256, val_sha256, reading, prepared.val_bytes]
     key = json.dumps([VERSION, *texts, TRAIN_BYTES, VAL_BYTES], sort_keys=True)
     path = cache_dir / "yardsticks" / f"{sha256_bytes(key.encode())[:32]}.json"
     with contextlib.suppress(DataError):  # none yet, or damaged: it is made again
