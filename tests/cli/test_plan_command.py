@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,17 @@ def test_one_budget_with_its_reasons(desk: Path, capsys: pytest.CaptureFixture[s
     for what in ("vocabulary", "context", "step", "rates", "dropout", "memory"):
         assert f"\n{what} " in f"\n{out}"
     assert "Expected: " in out
-    assert out.rstrip().endswith("Now: vidro pretrain book.txt --minutes 2")
+    assert out.rstrip().endswith("Now: vidro pretrain book.txt --minutes 2 --d-model 64 --n-layers 1")
+
+
+def test_the_line_that_carries_it_out_says_all_that_was_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "my book.txt").write_bytes((desk / "book.txt").read_bytes())
+    said = ["--minutes", "2", "--skip-bad", "--val", "book.txt", "--threads", "1"]
+    assert main(["plan", "my book.txt", *said]) == 0
+    line = capsys.readouterr().out.rstrip().splitlines()[-1].removeprefix("Now: ")
+    words = shlex.split(line)
+    assert words[:5] == ["vidro", "pretrain", "my book.txt", "--minutes", "2"]
+    assert sorted(words[5:]) == sorted(said[2:])
 
 
 def test_a_terminal_shows_the_plan_of_a_training() -> None:

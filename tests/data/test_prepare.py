@@ -318,3 +318,14 @@ def test_tokens_of_other_programs(tokenizer, tmp_path):
     assert prepared.notes[0].startswith("These tokens do not say which tokenizer made them")
     with pytest.raises(dataclasses.FrozenInstanceError):
         prepared.name = "other"
+
+
+def test_what_lay_beside_a_file_is_not_said_of_the_file_alone(tmp_path):
+    folder = tmp_path / "books"
+    folder.mkdir()
+    (folder / "a.txt").write_text("A book of many words. " * 400)
+    (folder / "picture.jpg").touch()
+    notes = [open_source(where, DataOptions(), cache_dir=tmp_path / "cache").notes
+             for where in (folder, folder / "a.txt", folder)]  # fmt: skip
+    said = ["1 file of other kinds left out (.jpg 1)." in each for each in notes]
+    assert said == [True, False, True]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from vidro.config.load import resolve
 from vidro.config.schema import ModelConfig, PretrainOptions
-from vidro.core.errors import TrainingError
+from vidro.core.errors import TrainingError, UsageError
 from vidro.model.count import count
 from vidro.train.defaults import model_shape
 from vidro.train.law import Trial, expected_bits, forecast, seen_mb
@@ -155,3 +156,28 @@ def test_some_of_every_budget_goes_into_training() -> None:
 def test_short_documents_are_seen_whole(document_bytes: float, context: int) -> None:
     stories = replace(NOVELS, train_bytes=5_000_000, bytes_per_token=4.0, document_bytes=document_bytes)
     assert choose(stories, 60.0, LAPTOP, vocab_size=2048).model.context_length == context
+
+
+def test_sizes_that_go_with_some_widths_only_choose_among_those() -> None:
+    three = resolve(PretrainOptions, flags={"n_heads": 3})
+    model = planned(NOVELS, three, LAPTOP, 600.0).blueprint.model
+    assert (model.n_heads, model.d_model % 3) == (3, 0)
+    wide = planned(NOVELS, resolve(PretrainOptions, flags={"d_head": 128}), LAPTOP, 600.0).blueprint.model
+    assert (wide.d_head, wide.d_model % 128) == (128, 0)
+    shared = planned(NOVELS, resolve(PretrainOptions, flags={"n_kv_heads": 2}), LAPTOP, 600.0).blueprint.model
+    assert shared.n_kv_heads == 2
+    with pytest.raises(UsageError, match="cannot be divided into 11 heads"):
+        planned(NOVELS, resolve(PretrainOptions, flags={"n_heads": 11}), LAPTOP, 600.0)
+
+
+def test_what_ends_early_without_a_forecast_is_said_too() -> None:
+    unknown = replace(BOOK, trial=None)
+    (note,) = small_text_notes(unknown, (planned(unknown, OPTIONS, LAPTOP, 36_000.0),))
+    assert re.match(
+        r"300 kB alone will mostly be memorised: training ends after [\d.]+ minutes of training; more", note
+    )
+
+
+def test_a_budget_too_short_for_a_trial_gets_no_forecast() -> None:
+    assert planned(NOVELS, OPTIONS, LAPTOP, 30.0).outlook.forecast is None
+    assert planned(NOVELS, OPTIONS, LAPTOP, 60.0).outlook.forecast is not None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vidro.checkpoint.run import RunRef, open_run
 from vidro.config.load import resolve
-from vidro.config.schema import PretrainOptions
+from vidro.config.schema import DataOptions, PretrainOptions
+from vidro.data.survey import open_source
 from vidro.train import pilot, planning
 from vidro.train.assemble import RunFacts
 from vidro.train.plan import TextProfile
@@ -149,3 +152,44 @@ def test_seconds_before_training_are_not_planned_with() -> None:
     assert slow.seconds == quick.seconds == 60.0
     assert slow.outlook.tokens == pytest.approx(planned(text, options, SPEED, 40.0).outlook.tokens)
     assert slow.outlook.tokens < 0.75 * quick.outlook.tokens
+
+
+def test_a_new_plan_ends_where_the_text_has_been_read_often_enough(bench: Any) -> None:
+    setup = a_setup(bench)
+    facts = RunFacts(source="", source_sha256="", tokens_per_s=1000.0, most_steps=3)
+    planner = Replanner(setup, facts)
+    said = [planner(100, 400.0, 3600.0) for _ in range(3)]
+    assert said[2] == (
+        f"The machine trains at 40% of the planned speed; planned anew: {3 * setup.plan.tokens_per_step / 1e6:.3g}M "
+        "tokens in all."
+    )
+
+
+def test_a_run_from_another_makes_no_trial(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = open_run(RunRef(bench.train("parent").path, None))
+    monkeypatch.setattr(pilot, "known_trial", lambda *_, **__: pytest.fail("nothing asks for its figure"))
+    options = resolve(PretrainOptions, flags={"minutes": 2.0, "threads": 1})
+    setup = set_up(str(bench.source), options, cache_dir=bench.folder / "cache", speed=SPEED, parent=parent)
+    assert setup.plan.model.d_model == 32
+    assert setup.outlook is not None
+    assert setup.outlook.forecast is None
+
+
+def test_documents_are_those_of_the_training_side(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"text": "twelve bytes"}\n' * 50)
+    (tmp_path / "val.jsonl").write_text('{"text": "twelve bytes"}\n' * 50)
+    options = DataOptions(val=str(tmp_path / "val.jsonl"))
+    text = open_source(str(tmp_path / "train.jsonl"), options, cache_dir=tmp_path / "cache")
+    assert planning.look_at(text, cache_dir=None, threads=1, afford=False).document_bytes == 12
+
+
+def test_a_prolonged_run_is_not_compared_with_the_forecast_of_the_shorter_one(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pilot, "LEAST_BITS", 0.0)  # the stories come from a grammar
+    bench.clock = Clock()
+    shorter = bench.train("a", steps=None, minutes=0.5)
+    assert shorter.results["forecast"] is not None
+    longer = bench.resume("a", more=0.5)
+    assert longer.results["forecast"] is None
+    assert "Expected" not in bench.log("a", "end")[-1]["message"]

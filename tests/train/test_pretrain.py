@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from vidro.config.load import read_settings, resolve
 from vidro.config.schema import DataOptions, PretrainOptions
 from vidro.core.errors import DataError, RunError, StorageError, TrainingError, UsageError
 from vidro.core.events import Event
+from vidro.train import parent as parents
 from vidro.train.pretrain import set_up, val_checksum
 
 FLAGS_OF_SHAPE = ("vocab_size", "d_model", "n_layers", "n_heads", "d_head", "context_length")
@@ -363,3 +365,21 @@ def test_the_root_goes_back_with_the_checkpoint(bench: Any) -> None:
     assert (bench.folder / "a" / "model.safetensors").read_bytes() != before  # something newer was published
     bench.resume("a")
     bench.same("whole", "a")
+
+
+def test_a_repeated_validation_file_is_the_same_from_anywhere(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bench.folder)
+    (bench.folder / "val.txt").write_text("The fox took seven hens on a calm night. " * 50, encoding="utf-8")
+    with pytest.raises(Halt):
+        bench.train("a", halt_at(6), val="val.txt")
+    with pytest.raises(RunError, match="this run was made with val "):
+        bench.resume("a", said={"val": "other.txt"})
+    assert bench.resume("a", said={"val": "val.txt"}).reason == "budget"
+
+
+def test_two_texts_of_one_name_are_measured_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    bits = {"own": 2.5, "parent": 1.5}
+    monkeypatch.setattr(parents, "score", lambda _model, prepared, _tokenizer: bits[prepared.source_sha256])
+    own, other = (SimpleNamespace(name="input.txt", source_sha256=which) for which in bits)
+    found = parents.measure(None, own, other, None)  # pyright: ignore[reportArgumentType]
+    assert found == {"input.txt": 2.5, "input.txt (the parent's)": 1.5}

@@ -112,10 +112,11 @@ def look_ahead(
     say: Callable[[str], None],
     processes: int = 1,
     speed: Speed | None = None,
+    used_s: Callable[[], float] = lambda: 0.0,
 ) -> Setup:
     """Everything that is decided before training, without training: text read, tokenizer and plan made.
 
-    A `speed` that was measured is not measured again.
+    A `speed` that was measured is not measured again; `used_s()` of the minutes are gone.
     """
     from vidro.train.pretrain import set_up
 
@@ -123,8 +124,9 @@ def look_ahead(
         raise UsageError("a resumed run has nothing left to plan", hint="Look at it with vidro runs show.")
     parent = _parent(wish)
     return set_up(
-        wish.source, wish.options, cache_dir=cache_dir, processes=processes, parent=parent, say=say, speed=speed
-    )
+        wish.source, wish.options, cache_dir=cache_dir, processes=processes, parent=parent, say=say, speed=speed,
+        used_s=used_s,
+    )  # fmt: skip
 
 
 def carry_out(

@@ -65,7 +65,7 @@ def plan(
     if json:
         print_json(found)
     elif len(found.rows) == 1:
-        show_one(file, found.rows[0])
+        show_one(found.rows[0], training_line(file, found.rows[0], {**settings, "threads": threads, "device": device}))
     else:
         show_table(found)
     return 0
@@ -98,7 +98,7 @@ def show_table(found: PlanTable) -> None:
     print("Models: width × blocks. Each choice with its reason: vidro plan FILE --minutes N")
 
 
-def show_one(file: str, row: Planned) -> None:
+def show_one(row: Planned, line: str) -> None:
     """Every choice of one budget with its reason, and the line that carries it out."""
     from vidro.cli.terminal import facts, show
     from vidro.train.planning import forecast_words
@@ -107,7 +107,19 @@ def show_one(file: str, row: Planned) -> None:
     words = forecast_words(row.outlook.forecast)
     if words is not None:
         print(words)
-    print(f"Now: vidro pretrain {file} --minutes {row.seconds / 60:g}")
+    print(f"Now: {line}")
+
+
+def training_line(file: str, row: Planned, said: dict[str, Any]) -> str:
+    """The command that trains what was planned, with everything that was said."""
+    import shlex
+
+    words = ["vidro", "pretrain", file, "--minutes", f"{row.seconds / 60:g}"]
+    for name, given in said.items():
+        if given not in (None, False, "auto"):
+            flag = "--from" if name == "from_run" else f"--{name.replace('_', '-')}"
+            words += [flag] if given is True else [flag, str(given)]
+    return shlex.join(words)
 
 
 def budget_words(row: Planned) -> str:
@@ -118,7 +130,9 @@ def budget_words(row: Planned) -> str:
 def minutes_words(seconds: float) -> str:
     """Minutes, or hours from two on.
 
-    >>> minutes_words(60), minutes_words(90), minutes_words(28800)
-    ('1 min', '1.5 min', '8 h')
+    >>> minutes_words(60), minutes_words(90), minutes_words(6300), minutes_words(28800)
+    ('1 min', '1.5 min', '105 min', '8 h')
     """
-    return f"{seconds / 60:.2g} min" if seconds < 7200 else f"{seconds / 3600:.2g} h"
+    from vidro.train.planning import rounded
+
+    return f"{rounded(seconds / 60, 2)} min" if seconds < 7200 else f"{rounded(seconds / 3600, 2)} h"

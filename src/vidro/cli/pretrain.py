@@ -75,9 +75,9 @@ def show_plan(wish: Request, *, json: bool) -> int:
     from vidro.cli.terminal import note, print_json
     from vidro.config.load import to_dict, to_toml
     from vidro.model.count import count
-    from vidro.train.machine import physical_threads
+    from vidro.train.machine import physical_threads, process_age_s
 
-    setup = look_ahead(wish, cache_dir=cache_dir(), say=note, processes=physical_threads())
+    setup = look_ahead(wish, cache_dir=cache_dir(), say=note, processes=physical_threads(), used_s=process_age_s)
     for message in setup.notes:
         note(message)
     size = count(setup.plan.model)

@@ -151,7 +151,8 @@ def show_text(path: Path) -> None:
 def show_tokens(wish: Request) -> tuple[Request, Speed | None]:
     """Stage two: a vocabulary is made from the text, and a model shaped for it; how fast this machine is.
 
-    On a slow machine the smallest model would tell the stories best, but it is to learn more than them.
+    On a slow machine the smallest model would tell the stories best, but it is to learn more than them. What is shown
+    here is what will be trained.
     """
     from vidro.api.pretrain import look_ahead
     from vidro.api.words import human_count
@@ -160,13 +161,18 @@ def show_tokens(wish: Request) -> tuple[Request, Speed | None]:
     from vidro.cli.tokenizer import pieces
     from vidro.model.count import count
     from vidro.text.describe import describe
+    from vidro.train.machine import process_age_s
 
     heading("The tokens", "A model reads pieces of words; which ones is learned from the text itself:")
-    setup = look_ahead(wish, cache_dir=cache_dir(), say=lambda message: None)
-    speed = None if setup.planner is None else setup.planner.speed
-    if setup.plan.model.d_model < ROOM["d_model"]:
-        wish = replace(wish, options=replace(wish.options, model=replace(wish.options.model, **ROOM)))
-        setup = look_ahead(wish, cache_dir=cache_dir(), say=lambda message: None, speed=speed)
+    setup = look_ahead(wish, cache_dir=cache_dir(), say=lambda message: None, used_s=process_age_s)
+    speed = None
+    if setup.planner is not None:
+        speed, planned = setup.planner.speed, setup.plan.model
+        roomy = planned.d_model >= ROOM["d_model"]
+        shape = {"d_model": planned.d_model, "n_layers": planned.n_layers} if roomy else ROOM
+        wish = replace(wish, options=replace(wish.options, model=replace(wish.options.model, **shape)))
+        if not roomy:
+            setup = look_ahead(wish, cache_dir=cache_dir(), say=lambda message: None, speed=speed)
     console = stderr_console()
     example = describe(setup.tokenizer, "One windy morning Lev reached for the golden watch, and it was not there.")
     console.print(pieces(example, styled=console.is_terminal))

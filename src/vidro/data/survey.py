@@ -25,7 +25,7 @@ from vidro.data.report import ReadReport
 from vidro.data.sources import InputFile, Source, find_inputs, input_file
 from vidro.data.split import Split, SplitRule, SplitSurvey, split_notes, utf8_length
 
-SURVEY_VERSION = 1
+SURVEY_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,16 @@ def open_source(
     """
     check_encoding(options.encoding)
     reading = Reading(options.encoding, options.skip_bad)
-    report = ReadReport()
+    found = ReadReport()  # what lay beside the files; apart, because the same files may lie elsewhere another time
     where = stage(source, cache_dir=cache_dir, stdin=stdin)
-    files = _hashed(find_inputs(where, report=report, cache_dir=cache_dir))
-    val_files, notes = _validation_files(source, options, report, cache_dir)
+    files = _hashed(find_inputs(where, report=found, cache_dir=cache_dir))
+    val_files, notes = _validation_files(source, options, found, cache_dir)
     checksums = [[(item.kind, item.sha256) for item in part] for part in (files, val_files)]
     key = digest([SURVEY_VERSION, checksums, asdict(reading)])
     remembered = None if cache_dir is None else cache_dir / "surveys" / f"{key[:32]}.json"
     result = _recall(remembered)
     if result is None:
-        result = _survey(files, val_files, reading, report, where=source)
+        result = _survey(files, val_files, reading, where=source)
         if remembered is not None:
             write_json_atomic(remembered, {**asdict(result), "rule": result.rule.to_dict()})
     sha256 = str(files[0].sha256) if len(files) == 1 else digest([item.sha256 for item in files])
@@ -108,7 +108,7 @@ def open_source(
         val_files=tuple(val_files),
         reading=reading,
         source_sha256=sha256,
-        result=replace(result, notes=(*notes, *result.notes)),
+        result=replace(result, notes=(*found.notes, *notes, *result.notes)),
     )
 
 
@@ -161,10 +161,10 @@ def _validation_files(
 
 
 def _survey(
-    files: Sequence[InputFile], val_files: Sequence[InputFile], reading: Reading, report: ReadReport, *, where: Any
+    files: Sequence[InputFile], val_files: Sequence[InputFile], reading: Reading, *, where: Any
 ) -> SurveyResult:
     """Read everything once."""
-    survey = SplitSurvey()
+    survey, report = SplitSurvey(), ReadReport()
     for text in _read(files, reading, report):
         survey.add(text)
     where = where if isinstance(where, str | Path) else files[0].path

@@ -91,6 +91,7 @@ def prolong(path: Path, checkpoint: Checkpoint, options: PretrainOptions, more: 
         budget={kind: type(before)(before + more)},
         training_s=None if facts.training_s is None else facts.training_s + 60 * more,
         most_steps=None,  # more was asked for, whatever the planner thought of it
+        forecast=None,  # that was for the budget before
         warmup=0.0,  # it is over, and must not begin anew because the whole has become longer
     )
     record = {name: value for name, value in read_record(path).items() if name not in ("files", "format_version")}

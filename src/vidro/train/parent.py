@@ -87,7 +87,8 @@ def measure(model: Transformer, own: Prepared, parents: Prepared | None, tokeniz
     """Bits per byte by text: the run's own and, where it is there, the parent's."""
     figures = {own.name: score(model, own, tokenizer)}
     if parents is not None and parents.source_sha256 != own.source_sha256:
-        figures[parents.name] = score(model, parents, tokenizer)
+        name = parents.name if parents.name != own.name else f"{parents.name} (the parent's)"
+        figures[name] = score(model, parents, tokenizer)
     return figures
 
 

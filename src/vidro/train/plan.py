@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from vidro.config.schema import ModelConfig
+from vidro.core.errors import UsageError
 from vidro.evals.yardsticks import TRAIN_BYTES as YARDSTICK_BYTES
 from vidro.model.count import count
 from vidro.train.defaults import MICRO_TOKENS, Blueprint
@@ -94,19 +95,26 @@ def choose(
     """The model and batch for `seconds` of training.
 
     `kept` puts what the user said into a shape of the ladder, `batch_tokens` is what they said of the step. Where no
-    rung fits text, time and memory, one of the smallest is returned; who asks checks the memory.
+    rung fits text, time and memory, one of the smallest is returned; who asks checks the memory. Raises UsageError for
+    sizes that go with no rung.
     """
     room, most = MEMORY_SHARE * speed.memory_bytes, MOST_WEIGHTS * text.train_bytes
-
-    def plan_of(rung: tuple[int, int]) -> Blueprint:
-        return settle(ladder_shape(*rung, vocab_size), text, seconds, speed, kept, batch_tokens)
 
     def usable(plan: Blueprint) -> bool:
         expected = outlook(plan, text, seconds, speed)
         enough = expected.early or expected.steps >= LEAST_STEPS
         return enough and count(plan.model).n_matmul <= most and expected.memory_bytes <= room
 
-    plans = [plan for plan in map(plan_of, LADDER) if usable(plan)] or [plan_of(rung) for rung in LADDER[:SMALLEST]]
+    plans: list[Blueprint] = []
+    refused: UsageError | None = None
+    for rung in LADDER:
+        try:  # three heads, say, go with some widths only
+            plans.append(settle(ladder_shape(*rung, vocab_size), text, seconds, speed, kept, batch_tokens))
+        except UsageError as problem:
+            refused = refused or problem
+    if refused is not None and not plans:
+        raise refused
+    plans = [plan for plan in plans if usable(plan)] or plans[:SMALLEST]
     return min(plans, key=lambda plan: plan_bits(plan, text, seconds, speed))
 
 

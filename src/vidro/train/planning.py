@@ -82,7 +82,8 @@ def planned(
     `used_s` of them pass before training: starting, looking at the text and measuring the machine.
     """
     size = options.data.vocab_size or default_vocab_size(text.train_bytes)
-    text = replace(text, bytes_per_token=text.cut(size))
+    trial = text.trial if seconds >= TRIAL_FROM_S else None  # the run will not make one
+    text = replace(text, bytes_per_token=text.cut(size), trial=trial)
     facts = TextFacts(name, int(text.train_bytes / text.cut(size)), size)
     planner = Planner(text=text, options=options, speed=speed, used_s=lambda: used_s)
     budget = replace(options, budget=BudgetOptions(minutes=seconds / 60))
@@ -100,12 +101,13 @@ def small_text_notes(text: TextProfile, rows: tuple[Planned, ...]) -> list[str]:
         return []
     size = f"{text.train_bytes / 1e3:.0f} kB" if text.train_bytes < 1e6 else f"{text.train_bytes / 1e6:.1f} MB"
     early = next(row for row in rows if row.outlook.early)
-    law = early.outlook.forecast
-    reach = "" if law is None else f" about {law.bits_per_byte:.2f} bits per byte, reached after"
+    law, minutes = early.outlook.forecast, f"{rounded(early.outlook.seconds / 60, 2)} minutes of training"
+    gives = f"training ends after {minutes}"
+    if law is not None:
+        gives = f"about {law.bits_per_byte:.2f} bits per byte, reached after {minutes}, is what they give"
     return [
-        f"{size} alone will mostly be memorised:{reach or ' training ends after'} {early.outlook.seconds / 60:.2g} "
-        f"minutes of training, is what they give; more time adds nothing. A model that has read more comes farther: "
-        f"vidro plan FILE --from RUN says how far (vidro pretrain tinyworld --minutes 10 makes one)."
+        f"{size} alone will mostly be memorised: {gives}; more time adds nothing. A model that has read more comes "
+        f"farther: vidro plan FILE --from RUN says how far (vidro pretrain tinyworld --minutes 10 makes one)."
     ]
 
 
@@ -117,11 +119,8 @@ def look_at(text: str | TextSource, *, cache_dir: Path | None, threads: int | No
     if not isinstance(text, TextSource):
         return TextProfile(train_bytes=0, trial=None)
     result = text.result
-    profile = TextProfile(
-        train_bytes=result.train_bytes,
-        trial=None,
-        document_bytes=(result.train_bytes + result.val_bytes) / result.n_documents,
-    )
+    counted = result.train_bytes if text.val_files else result.train_bytes + result.val_bytes
+    profile = TextProfile(train_bytes=result.train_bytes, trial=None, document_bytes=counted / result.n_documents)
     if not afford:
         return profile
     train, val = pilot.samples(text)
@@ -142,15 +141,19 @@ def make_planner(
     used_s: Callable[[], float],
     cache_dir: Path,
     say: Callable[[str], object],
+    fresh: bool = True,
 ) -> Planner | None:
-    """The planner of a budget in minutes; None for the others, into whose plan nothing measured enters."""
+    """The planner of a budget in minutes; None for the others, into whose plan nothing measured enters.
+
+    Only a `fresh` model gets a trial: the shape of another run's is known, and the law does not speak of it.
+    """
     minutes = options.budget.minutes
     if the_budget(options.budget) != "minutes" or minutes is None:
         return None
     if speed is None:
         say("Measuring this machine.")
         speed = measure(options, within_s=MEASURE_SHARE * 60.0 * minutes)
-    afford = 60.0 * minutes >= TRIAL_FROM_S
+    afford = fresh and isinstance(text, TextSource) and 60.0 * minutes >= TRIAL_FROM_S
     if afford:
         say("Trying a tiny model on the text.")
     looked = look_at(text, cache_dir=cache_dir, threads=options.train.threads, afford=afford)
@@ -217,18 +220,18 @@ def known(text: TextProfile, prepared: Prepared) -> TextProfile:
 def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> tuple[Reason, ...]:
     """Each choice with its reason, for people."""
     model, rates = plan.model, plan.optimizer
-    size = count(model)
+    size = f"{rounded(count(model).n_parameters / 1e6, 3)}M parameters"
     muon = f"{rates.muon_lr:g} (Muon, matrices), " if rates.kind == "muon" else ""
     embedding = f"{rates.embedding_lr:g} (embedding), " if rates.embedding_lr not in (None, rates.lr) else ""
     found = [
         Reason(
             "vocabulary",
             f"{model.vocab_size:,} tokens",
-            f"{text.train_bytes / 1e6:.3g} MB to learn from: more tokens would each be seen too seldom",
+            f"{rounded(text.train_bytes / 1e6, 3)} MB to learn from: more tokens would each be seen too seldom",
         ),
         Reason(
             "model",
-            f"{model.d_model} wide, {counted_blocks(model.n_layers)}, {size.n_parameters / 1e6:.3g}M parameters",
+            f"{model.d_model} wide, {counted_blocks(model.n_layers)}, {size}",
             f"about {expected.tokens_per_s:,.0f} tokens/s here: a larger one would see too little, a smaller one hold "
             "too little",
         ),
@@ -249,11 +252,15 @@ def reasons(plan: Plan, text: TextProfile, speed: Speed, expected: Outlook) -> t
             "the text is read too seldom to be learned by heart" if not model.dropout
             else "the text is read so often that the model must be kept from learning it by heart",
         ),
-        Reason("memory", f"{expected.memory_bytes / 1e9:.2g} GB", f"{speed.memory_bytes / 1e9:.2g} GB are free"),
+        Reason(
+            "memory",
+            f"{rounded(expected.memory_bytes / 1e9, 2)} GB",
+            f"{rounded(speed.memory_bytes / 1e9, 2)} GB are free",
+        ),
     ]  # fmt: skip
     if expected.early:
         why = "more passes over this text would only be learned by heart"
-        found.append(Reason("end", f"after {expected.seconds / 60:.2g} minutes", why))
+        found.append(Reason("end", f"after {rounded(expected.seconds / 60, 2)} minutes", why))
     return tuple(found)
 
 
@@ -263,6 +270,15 @@ def context_words(text: TextProfile, model: ModelConfig) -> str:
     if model.context_length / 4 < whole < model.context_length:
         return f"a document has {whole:.0f} on average: most are seen whole"
     return "long enough to learn from, short enough to be cheap"
+
+
+def rounded(number: float, digits: int) -> str:
+    """So many digits that count, and all those before the point: never an exponent.
+
+    >>> rounded(0.9256, 3), rounded(23.96, 2), rounded(104.6, 2), rounded(1500.0, 3)
+    ('0.926', '24', '105', '1500')
+    """
+    return f"{number:.{digits}g}" if abs(number) < 10**digits - 0.5 else f"{number:.0f}"
 
 
 def counted_blocks(number: int) -> str:
@@ -337,6 +353,7 @@ class Replanner:
         self._setup = setup
         self._planned = facts.tokens_per_s
         self._predicts = facts.forecast is not None
+        self._most = facts.most_steps
         self._trial = None if setup.planner is None else setup.planner.text.trial
         self._odd = 0
 
@@ -349,11 +366,12 @@ class Replanner:
         if self._odd < 3:
             return None
         self._odd, self._planned = 0, tokens_per_s  # from now on this is the plan
-        total = tokens + int(stepping_seconds(max(left_s, 0.0)) * tokens_per_s)
-        words = (
-            f"The machine trains at {ratio:.0%} of the planned speed; planned anew: {total / 1e6:.3g}M tokens in all"
-        )
         plan, prepared = self._setup.plan, self._setup.prepared
+        total = tokens + int(stepping_seconds(max(left_s, 0.0)) * tokens_per_s)
+        if self._most is not None:
+            total = min(total, self._most * plan.tokens_per_step)
+        in_all = f"{rounded(total / 1e6, 3)}M tokens in all"
+        words = f"The machine trains at {ratio:.0%} of the planned speed; planned anew: {in_all}"
         if not self._predicts or not prepared.train_bytes or self._trial is None:
             return f"{words}."
         seen = total * prepared.train_bytes / prepared.train.n_tokens

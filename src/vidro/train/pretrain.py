@@ -130,10 +130,13 @@ def set_up(
     options = replace(options, data=lasting_val(options.data))
     text = source if is_shards(source) else open_source(source, options.data, cache_dir=cache_dir)
     notes: list[str] = []
-    shape = None
-    planner = make_planner(text, options, speed=speed, used_s=used_s, cache_dir=cache_dir, say=say)
-    if parent is not None:
-        tokenizer, shape = inherited(parent, options)
+    given = None if parent is None else inherited(parent, options)
+    shape = None if given is None else given[1]
+    planner = make_planner(
+        text, options, speed=speed, used_s=used_s, cache_dir=cache_dir, say=say, fresh=parent is None
+    )
+    if given is not None:
+        tokenizer = given[0]
     elif isinstance(text, TextSource):
         tokenizer, notes = make_tokenizer(text, options.data, say=say)  # its size: by the text alone
     else:
@@ -265,7 +268,10 @@ def resume(
         raise RunError("there is no run to go on with", where=path, hint="Start it with vidro pretrain FILE.")
     options = with_old_rates(read_settings(path / "run.toml"))
     choose_precision(options.train.precision, choose_device(options.train.device))
-    check_unchanged(path, options, said or {})
+    said = dict(said or {})
+    if said.get("val") is not None:
+        said["val"] = lasting_val(DataOptions(val=said["val"])).val
+    check_unchanged(path, options, said)
     with lock_run(path):
         checkpoint, notes = checkpoint_to_continue(path, more=more is not None)
         if more is not None:
