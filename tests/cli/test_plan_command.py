@@ -49,7 +49,7 @@ def test_one_budget_with_its_reasons(desk: Path, capsys: pytest.CaptureFixture[s
 
 def test_the_line_that_carries_it_out_says_all_that_was_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (desk / "my book.txt").write_bytes((desk / "book.txt").read_bytes())
-    said = ["--minutes", "2", "--skip-bad", "--val", "book.txt", "--threads", "1"]
+    said = ["--minutes", "2", "--skip-bad", "--val", "book.txt", "--threads", "1", "--dropout", "0.0"]
     assert main(["plan", "my book.txt", *said]) == 0
     line = capsys.readouterr().out.rstrip().splitlines()[-1].removeprefix("Now: ")
     words = shlex.split(line)

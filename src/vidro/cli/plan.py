@@ -116,7 +116,7 @@ def training_line(file: str, row: Planned, said: dict[str, Any]) -> str:
 
     words = ["vidro", "pretrain", file, "--minutes", f"{row.seconds / 60:g}"]
     for name, given in said.items():
-        if given not in (None, False, "auto"):
+        if given is not None and given is not False and given != "auto":  # --dropout 0 was said
             flag = "--from" if name == "from_run" else f"--{name.replace('_', '-')}"
             words += [flag] if given is True else [flag, str(given)]
     return shlex.join(words)
